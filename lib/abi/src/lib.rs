@@ -1,0 +1,8 @@
+//! The kernel's interfaces as data: numbers and layouts that programs of
+//! ring 3 and the VMkernel must agree on. No behaviour lives here.
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod errno;
+
+pub use errno::Errno;
