@@ -34,7 +34,10 @@ impl Account {
     /// An account that may hold `limit_pages`.
     #[must_use]
     pub fn new(limit_pages: u64) -> Self {
-        Self(Arc::new(Counters { used: AtomicU64::new(0), limit: limit_pages }))
+        Self(Arc::new(Counters {
+            used: AtomicU64::new(0),
+            limit: limit_pages,
+        }))
     }
 
     /// An account without limit, for what belongs to no world.
@@ -66,7 +69,10 @@ impl Account {
                 used.checked_add(pages).filter(|sum| *sum <= self.0.limit)
             })
             .map_err(|_| OutOfMemory)?;
-        Ok(Charge { account: self.clone(), pages })
+        Ok(Charge {
+            account: self.clone(),
+            pages,
+        })
     }
 }
 
@@ -99,7 +105,10 @@ impl Frame {
     pub fn zeroed(account: &Account) -> Result<Self, OutOfMemory> {
         let charge = account.charge(1)?;
         let words = (0..PAGE_SIZE / 8).map(|_| AtomicU64::new(0)).collect();
-        Ok(Self(Arc::new(Page { words, _charge: charge })))
+        Ok(Self(Arc::new(Page {
+            words,
+            _charge: charge,
+        })))
     }
 
     /// How many hold this frame.

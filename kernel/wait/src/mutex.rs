@@ -18,7 +18,10 @@ pub struct Mutex<T> {
 impl<T> Mutex<T> {
     /// An unlocked mutex.
     pub fn new(value: T) -> Self {
-        Self { value: SpinLock::new(Some(Box::new(value))), waiters: WaitQueue::new() }
+        Self {
+            value: SpinLock::new(Some(Box::new(value))),
+            waiters: WaitQueue::new(),
+        }
     }
 
     /// Waits for the lock and takes it. Not interrupted by signals.
@@ -34,7 +37,10 @@ impl<T> Mutex<T> {
     #[inline]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         let value = self.value.lock().take()?;
-        Some(MutexGuard { mutex: self, value: Some(value) })
+        Some(MutexGuard {
+            mutex: self,
+            value: Some(value),
+        })
     }
 }
 
@@ -54,14 +60,18 @@ impl<T> Deref for MutexGuard<'_, T> {
     type Target = T;
     #[inline]
     fn deref(&self) -> &T {
-        self.value.as_deref().expect("invariant: a guard has its value until it is dropped")
+        self.value
+            .as_deref()
+            .expect("invariant: a guard has its value until it is dropped")
     }
 }
 
 impl<T> DerefMut for MutexGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        self.value.as_deref_mut().expect("invariant: a guard has its value until it is dropped")
+        self.value
+            .as_deref_mut()
+            .expect("invariant: a guard has its value until it is dropped")
     }
 }
 

@@ -56,7 +56,10 @@ impl PollHead {
     pub const fn new() -> Self {
         Self {
             count: AtomicU32::new(0),
-            entries: SpinLock::new(Entries { list: Vec::new(), next_ticket: 0 }),
+            entries: SpinLock::new(Entries {
+                list: Vec::new(),
+                next_ticket: 0,
+            }),
         }
     }
 
@@ -93,7 +96,8 @@ impl PollHead {
                     waker.wake_by_ref();
                     // A woken thread leaves the list, in order of arrival.
                     entries.list.remove(index);
-                    self.count.store(entries.list.len() as u32, Ordering::Relaxed);
+                    self.count
+                        .store(entries.list.len() as u32, Ordering::Relaxed);
                 }
             }
         }
@@ -127,8 +131,14 @@ impl PollHead {
         let mut entries = self.entries.lock();
         let ticket = entries.next_ticket;
         entries.next_ticket += 1;
-        entries.list.push(Entry { ticket, mask, exclusive, target });
-        self.count.store(entries.list.len() as u32, Ordering::Relaxed);
+        entries.list.push(Entry {
+            ticket,
+            mask,
+            exclusive,
+            target,
+        });
+        self.count
+            .store(entries.list.len() as u32, Ordering::Relaxed);
         drop(entries);
         fence(Ordering::SeqCst);
         ticket
@@ -141,7 +151,8 @@ impl PollHead {
             return false;
         };
         let entry = entries.list.remove(index);
-        self.count.store(entries.list.len() as u32, Ordering::Relaxed);
+        self.count
+            .store(entries.list.len() as u32, Ordering::Relaxed);
         drop(entries);
         // The target may own much; it is dropped without the lock.
         drop(entry);
@@ -159,7 +170,15 @@ impl PollHead {
         deadline: Deadline,
         condition: impl FnMut() -> Option<T>,
     ) -> Result<T, WaitError> {
-        self.wait_in_turn(mask, deadline, Turn { exclusive: false, signals: true }, condition)
+        self.wait_in_turn(
+            mask,
+            deadline,
+            Turn {
+                exclusive: false,
+                signals: true,
+            },
+            condition,
+        )
     }
 
     /// As [`PollHead::wait`], but of several such waiters one notification wakes
@@ -173,7 +192,15 @@ impl PollHead {
         deadline: Deadline,
         condition: impl FnMut() -> Option<T>,
     ) -> Result<T, WaitError> {
-        self.wait_in_turn(mask, deadline, Turn { exclusive: true, signals: true }, condition)
+        self.wait_in_turn(
+            mask,
+            deadline,
+            Turn {
+                exclusive: true,
+                signals: true,
+            },
+            condition,
+        )
     }
 
     pub(crate) fn wait_in_turn<T>(

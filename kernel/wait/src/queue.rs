@@ -42,7 +42,10 @@ impl WaitQueue {
     /// As [`WaitQueue::wait_exclusive`], without regard to signals: only for
     /// waits that are short by construction.
     pub fn wait_uninterrupted<T>(&self, condition: impl FnMut() -> Option<T>) -> T {
-        let turn = Turn { exclusive: true, signals: false };
+        let turn = Turn {
+            exclusive: true,
+            signals: false,
+        };
         self.0
             .wait_in_turn(Events::IN, None, turn, condition)
             .expect("invariant: a wait without deadline and signals only ends with its value")

@@ -53,7 +53,9 @@ pub fn set_scheduler(scheduler: &'static dyn Scheduler) -> bool {
 /// Before there is one: nothing may wait so early in boot.
 #[inline]
 pub fn scheduler() -> &'static dyn Scheduler {
-    *SCHEDULER.get().expect("invariant: the scheduler is registered before anything waits")
+    *SCHEDULER
+        .get()
+        .expect("invariant: the scheduler is registered before anything waits")
 }
 
 /// Monotonic time in nanoseconds.
@@ -65,7 +67,9 @@ pub fn now_ns() -> u64 {
 /// Wall-clock time in nanoseconds since 1970; zero before there is a clock.
 #[must_use]
 pub fn realtime_ns() -> u64 {
-    SCHEDULER.get().map_or(0, |scheduler| scheduler.realtime_ns())
+    SCHEDULER
+        .get()
+        .map_or(0, |scheduler| scheduler.realtime_ns())
 }
 
 /// Has the running thread a signal to handle?

@@ -83,7 +83,10 @@ impl HostScheduler {
         loop {
             let now = self.now_ns();
             let Some(entry) = timers.first_entry() else {
-                timers = self.changed.wait(timers).expect("no test panics under this lock");
+                timers = self
+                    .changed
+                    .wait(timers)
+                    .expect("no test panics under this lock");
                 continue;
             };
             let deadline = entry.key().0;
@@ -125,7 +128,9 @@ impl Scheduler for HostScheduler {
         self.start.elapsed().as_nanos() as u64 + 1_000_000_000
     }
     fn realtime_ns(&self) -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |span| span.as_nanos() as u64)
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |span| span.as_nanos() as u64)
     }
     fn arm(&self, deadline_ns: u64, target: Weak<dyn TimerTarget>) -> TimerId {
         let id = self.next_timer.fetch_add(1, Ordering::SeqCst);
@@ -160,7 +165,10 @@ pub fn install() {
 pub fn eventually(mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(10), "the condition never came true");
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "the condition never came true"
+        );
         thread::yield_now();
     }
 }

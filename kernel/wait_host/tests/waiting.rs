@@ -25,7 +25,9 @@ fn a_mutex_excludes() {
             })
         })
         .collect();
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
     assert_eq!(*mutex.lock(), 20_000);
 }
 
@@ -35,7 +37,9 @@ fn each_exclusive_wake_reaches_somebody() {
     let queue = Arc::new(WaitQueue::new());
     let items = Arc::new(AtomicU32::new(0));
     let take = |items: &AtomicU32| {
-        items.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).ok()
+        items
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
+            .ok()
     };
     let threads: Vec<_> = (0..3)
         .map(|_| {
@@ -51,7 +55,9 @@ fn each_exclusive_wake_reaches_somebody() {
         items.fetch_add(1, Ordering::SeqCst);
         queue.wake();
     }
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().unwrap());
     assert_eq!(items.load(Ordering::SeqCst), 0);
 }
 
@@ -60,7 +66,10 @@ fn signals_and_deadlines_end_waits() {
     install();
     let head = Arc::new(PollHead::new());
     let past = Some(wait::now_ns());
-    assert_eq!(head.wait(Events::IN, past, || None::<()>), Err(WaitError::TimedOut));
+    assert_eq!(
+        head.wait(Events::IN, past, || None::<()>),
+        Err(WaitError::TimedOut)
+    );
     let (send, receive) = std::sync::mpsc::channel();
     let thread = {
         let head = head.clone();
@@ -111,14 +120,22 @@ fn one_of_two_exclusive_observers_hears() {
         head.add_exclusive(Events::IN, count.clone());
     }
     head.notify(Events::IN);
-    assert_eq!(counts.iter().map(|c| c.0.load(Ordering::SeqCst)).sum::<u64>(), 1);
+    assert_eq!(
+        counts
+            .iter()
+            .map(|c| c.0.load(Ordering::SeqCst))
+            .sum::<u64>(),
+        1
+    );
 }
 
 #[test]
 fn timers_expire_and_can_be_cancelled() {
     install();
-    let (kept, cancelled) =
-        (Arc::new(Count(AtomicU64::new(0))), Arc::new(Count(AtomicU64::new(0))));
+    let (kept, cancelled) = (
+        Arc::new(Count(AtomicU64::new(0))),
+        Arc::new(Count(AtomicU64::new(0))),
+    );
     let weak = |count: &Arc<Count>| {
         let weak: std::sync::Weak<Count> = Arc::downgrade(count);
         weak as std::sync::Weak<dyn TimerTarget>

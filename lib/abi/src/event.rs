@@ -111,7 +111,10 @@ impl Timespec {
     /// From nanoseconds.
     #[must_use]
     pub const fn from_ns(ns: u64) -> Self {
-        Self { sec: (ns / 1_000_000_000) as i64, nsec: (ns % 1_000_000_000) as i64 }
+        Self {
+            sec: (ns / 1_000_000_000) as i64,
+            nsec: (ns % 1_000_000_000) as i64,
+        }
     }
 
     /// In nanoseconds, saturating; `None` where a field is out of range.
@@ -120,7 +123,11 @@ impl Timespec {
         if self.sec < 0 || self.nsec < 0 || self.nsec >= 1_000_000_000 {
             return None;
         }
-        Some((self.sec as u64).saturating_mul(1_000_000_000).saturating_add(self.nsec as u64))
+        Some(
+            (self.sec as u64)
+                .saturating_mul(1_000_000_000)
+                .saturating_add(self.nsec as u64),
+        )
     }
 }
 
@@ -144,12 +151,21 @@ mod tests {
     #[test]
     fn layouts_are_those_of_libc() {
         assert_eq!(size_of::<PollFd>(), size_of::<libc::pollfd>());
-        assert_eq!(offset_of!(PollFd, revents), offset_of!(libc::pollfd, revents));
+        assert_eq!(
+            offset_of!(PollFd, revents),
+            offset_of!(libc::pollfd, revents)
+        );
         assert_eq!(size_of::<EpollEvent>(), size_of::<libc::epoll_event>());
-        assert_eq!(offset_of!(EpollEvent, data), offset_of!(libc::epoll_event, u64));
+        assert_eq!(
+            offset_of!(EpollEvent, data),
+            offset_of!(libc::epoll_event, u64)
+        );
         assert_eq!(size_of::<Timespec>(), size_of::<libc::timespec>());
         assert_eq!(size_of::<Itimerspec>(), size_of::<libc::itimerspec>());
-        assert_eq!(offset_of!(Itimerspec, value), offset_of!(libc::itimerspec, it_value));
+        assert_eq!(
+            offset_of!(Itimerspec, value),
+            offset_of!(libc::itimerspec, it_value)
+        );
     }
 
     #[test]
@@ -170,7 +186,14 @@ mod tests {
     #[test]
     fn a_timespec_out_of_range_is_no_time() {
         assert_eq!(Timespec { sec: 1, nsec: 5 }.to_ns(), Some(1_000_000_005));
-        assert_eq!(Timespec { sec: 0, nsec: 1_000_000_000 }.to_ns(), None);
+        assert_eq!(
+            Timespec {
+                sec: 0,
+                nsec: 1_000_000_000
+            }
+            .to_ns(),
+            None
+        );
         assert_eq!(Timespec { sec: -1, nsec: 0 }.to_ns(), None);
     }
 }

@@ -309,7 +309,9 @@ pub struct Iovec {
 #[must_use]
 pub const fn makedev(major: u32, minor: u32) -> u64 {
     let (major, minor) = (major as u64, minor as u64);
-    ((major & 0xffff_f000) << 32) | ((major & 0xfff) << 8) | ((minor & 0xffff_ff00) << 12)
+    ((major & 0xffff_f000) << 32)
+        | ((major & 0xfff) << 8)
+        | ((minor & 0xffff_ff00) << 12)
         | (minor & 0xff)
 }
 
@@ -345,13 +347,25 @@ mod tests {
         assert_eq!(size_of::<Statx>(), size_of::<libc::statx>());
         assert_eq!(offset_of!(Statx, ino), offset_of!(libc::statx, stx_ino));
         assert_eq!(offset_of!(Statx, btime), offset_of!(libc::statx, stx_btime));
-        assert_eq!(offset_of!(Statx, dev_minor), offset_of!(libc::statx, stx_dev_minor));
-        assert_eq!(offset_of!(Statx, mnt_id), offset_of!(libc::statx, stx_mnt_id));
+        assert_eq!(
+            offset_of!(Statx, dev_minor),
+            offset_of!(libc::statx, stx_dev_minor)
+        );
+        assert_eq!(
+            offset_of!(Statx, mnt_id),
+            offset_of!(libc::statx, stx_mnt_id)
+        );
         assert_eq!(size_of::<Statfs>(), size_of::<libc::statfs>());
-        assert_eq!(offset_of!(Statfs, namelen), offset_of!(libc::statfs, f_namelen));
+        assert_eq!(
+            offset_of!(Statfs, namelen),
+            offset_of!(libc::statfs, f_namelen)
+        );
         assert_eq!(offset_of!(Statfs, flags), offset_of!(Statfs, frsize) + 8);
         assert_eq!(size_of::<DirentHead>(), offset_of!(libc::dirent64, d_name));
-        assert_eq!(offset_of!(DirentHead, kind), offset_of!(libc::dirent64, d_type));
+        assert_eq!(
+            offset_of!(DirentHead, kind),
+            offset_of!(libc::dirent64, d_type)
+        );
         assert_eq!(size_of::<Iovec>(), size_of::<libc::iovec>());
     }
 

@@ -129,8 +129,14 @@ mod tests {
     fn layouts_are_those_of_libc() {
         assert_eq!(size_of::<Msghdr>(), size_of::<libc::msghdr>());
         assert_eq!(offset_of!(Msghdr, iov), offset_of!(libc::msghdr, msg_iov));
-        assert_eq!(offset_of!(Msghdr, control), offset_of!(libc::msghdr, msg_control));
-        assert_eq!(offset_of!(Msghdr, flags), offset_of!(libc::msghdr, msg_flags));
+        assert_eq!(
+            offset_of!(Msghdr, control),
+            offset_of!(libc::msghdr, msg_control)
+        );
+        assert_eq!(
+            offset_of!(Msghdr, flags),
+            offset_of!(libc::msghdr, msg_flags)
+        );
         assert_eq!(size_of::<Cmsghdr>(), size_of::<libc::cmsghdr>());
         assert_eq!(size_of::<Ucred>(), size_of::<libc::ucred>());
         assert_eq!(size_of::<libc::sockaddr_un>(), UNIX_PATH_MAX + 2);
