@@ -1,4 +1,5 @@
 //! flock and record locks.
+#![allow(clippy::unwrap_used)] // A test fails by panicking, helpers included.
 
 use abi::Errno;
 use abi::fs::OpenFlags;
