@@ -15,7 +15,11 @@ use crate::setup::debian_kernel::{self, DebianKernel, Flavour};
 use crate::worlds::World;
 
 /// The demo VM: three lines, as promised.
-const DEMO_VM: &str = "kernel = \"/vm/vmlinuz\"\ninitrd = \"/vm/initrd\"\nmemory_mib = 128\n";
+const DEMO_VM: &str = "\
+kernel = \"/vm/vmlinuz\"
+initrd = \"/vm/initrd\"
+console = \"socket\"
+";
 
 /// What a guest of the tests and of the demo needs beyond what Debian builds in.
 const GUEST_MODULES: [&str; 4] = ["virtio_pci", "virtio_blk", "virtio_console", "virtio_rng"];
