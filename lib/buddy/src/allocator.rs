@@ -1,7 +1,7 @@
 //! Allocation and freeing of single blocks.
 
 use crate::ranges::Ranges;
-use crate::zone::{ZONES, Zone, largest_order, zone_of};
+use crate::zone::{ZONES, Zone, begins_zone, largest_order, zone_of};
 use crate::{AddError, FreeError, Links, MAX_ORDER, Mark, NONE, ORDERS, ZONE_ENDS};
 
 /// The allocator; see the crate's text.
@@ -74,7 +74,14 @@ impl<L: Links> Buddy<L> {
         if order > MAX_ORDER {
             return None;
         }
-        (0..ZONES).rev().find_map(|zone| self.alloc_in(zone, order))
+        let mut zone = ZONES;
+        while zone > 0 {
+            zone -= 1;
+            if let Some(frame) = self.alloc_in(zone, order) {
+                return Some(frame);
+            }
+        }
+        None
     }
 
     /// Allocates a block that ends at or before frame `limit`. Where `limit`
@@ -99,7 +106,10 @@ impl<L: Links> Buddy<L> {
     fn alloc_in(&mut self, zone: usize, order: u8) -> Option<u32> {
         let found = self.zones[zone].smallest(order)?;
         let frame = self.zones[zone].pop(&mut self.links, found);
-        self.take(zone, frame, found, order);
+        if found > order {
+            self.give_back(zone, frame, found, order);
+        }
+        self.mark_taken(frame, order);
         Some(frame)
     }
 
@@ -113,7 +123,8 @@ impl<L: Links> Buddy<L> {
             }
             if frame != NONE {
                 self.zones[zone].unlink(&mut self.links, frame, found);
-                self.take(zone, frame, found, order);
+                self.give_back(zone, frame, found, order);
+                self.mark_taken(frame, order);
                 return Some(frame);
             }
             from = found + 1;
@@ -121,15 +132,17 @@ impl<L: Links> Buddy<L> {
         None
     }
 
-    /// Marks the lowest part of an unlinked block as allocated and gives the
-    /// rest back.
-    #[inline]
-    fn take(&mut self, zone: usize, frame: u32, found: u8, order: u8) {
+    /// Makes free blocks of an unlinked block but for its lowest part.
+    fn give_back(&mut self, zone: usize, frame: u32, found: u8, order: u8) {
         let mut half = found;
         while half > order {
             half -= 1;
             self.zones[zone].push(&mut self.links, frame + (1 << half), half);
         }
+    }
+
+    #[inline]
+    fn mark_taken(&mut self, frame: u32, order: u8) {
         self.links.set_mark(frame, Mark::allocated(order));
         self.free -= 1 << order;
     }
@@ -151,21 +164,20 @@ impl<L: Links> Buddy<L> {
     /// Makes a free block of frames, joining it with its free buddies.
     #[inline]
     pub(crate) fn insert_merging(&mut self, mut frame: u32, mut order: u8) {
-        let zone = zone_of(frame);
+        let zone = &mut self.zones[zone_of(frame)];
         while order < MAX_ORDER {
-            let buddy = frame ^ (1 << order);
-            if buddy >= self.links.len()
-                || self.links.mark(buddy) != Mark::free(order)
-                || zone_of(buddy) != zone
-            {
+            let bit = 1 << order;
+            let (buddy, upper) = (frame ^ bit, frame | bit);
+            let known = buddy < self.links.len();
+            if !known || self.links.mark(buddy) != Mark::free(order) || begins_zone(upper) {
                 break;
             }
-            self.zones[zone].unlink(&mut self.links, buddy, order);
-            self.links.set_mark(frame.max(buddy), Mark::NONE);
-            frame = frame.min(buddy);
+            zone.unlink(&mut self.links, buddy, order);
+            self.links.set_mark(upper, Mark::NONE);
+            frame &= !bit;
             order += 1;
         }
-        self.zones[zone].push(&mut self.links, frame, order);
+        zone.push(&mut self.links, frame, order);
     }
 
     /// Makes free blocks of frames that are in no block.

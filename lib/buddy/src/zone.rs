@@ -15,6 +15,12 @@ pub(crate) const fn zone_of(frame: u32) -> usize {
     (frame >= ZONE_ENDS[0]) as usize + (frame >= ZONE_ENDS[1]) as usize
 }
 
+/// Whether a zone other than the first begins here: the only place where a
+/// pair of buddies can straddle zones.
+pub(crate) const fn begins_zone(frame: u32) -> bool {
+    frame == ZONE_ENDS[0] || frame == ZONE_ENDS[1]
+}
+
 /// The order of the largest block that may begin at `start` and lies before `end`.
 pub(crate) fn largest_order(start: u32, end: u32) -> u8 {
     let end = end.min(ZONE_ENDS[zone_of(start)]);
