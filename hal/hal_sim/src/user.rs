@@ -50,9 +50,7 @@ pub fn copy_out(va: u64, bytes: &[u8]) -> Result<(), UserFault> {
 /// Stores `new` at `va` (a multiple of 4) if `old` is there; the value found.
 pub fn cmpxchg_u32(va: u64, old: u32, new: u32) -> Result<u32, UserFault> {
     let (frame, offset) = reach(va, Prot::WRITE)?;
-    Ok(frame
-        .compare_exchange_u32(offset, old, new)
-        .unwrap_or_else(|found| found))
+    Ok(frame.compare_exchange_u32(offset, old, new))
 }
 
 /// The word at `va`, a multiple of 4, in one load.

@@ -8,7 +8,7 @@ use crate::inject;
 
 pub(crate) struct Memory {
     phys: u64,
-    order: u32,
+    order: u8,
     words: Box<[AtomicU64]>,
     _charge: Charge,
 }
@@ -36,11 +36,11 @@ impl Frame {
     }
 
     /// `2^order` contiguous pages of zeros, aligned to their size.
-    pub fn alloc_order(order: u32, account: &Account) -> Result<Self, OutOfMemory> {
+    pub fn alloc_order(order: u8, account: &Account) -> Result<Self, OutOfMemory> {
         Self::filled(order, account, 0)
     }
 
-    fn filled(order: u32, account: &Account, word: u64) -> Result<Self, OutOfMemory> {
+    fn filled(order: u8, account: &Account, word: u64) -> Result<Self, OutOfMemory> {
         inject::allocation()?;
         let charge = account.charge(1 << order)?;
         let words = (0..(PAGE_SIZE / 8) << order)
@@ -68,7 +68,7 @@ impl Frame {
 
     /// The binary logarithm of its pages.
     #[must_use]
-    pub fn order(&self) -> u32 {
+    pub fn order(&self) -> u8 {
         self.0.order
     }
 
@@ -150,9 +150,9 @@ impl Frame {
         self.word(offset).store(value, Ordering::SeqCst);
     }
 
-    /// Stores `new` at `offset` (a multiple of 4) if `old` is there; the value
-    /// found either way.
-    pub fn compare_exchange_u32(&self, offset: usize, old: u32, new: u32) -> Result<u32, u32> {
+    /// Replaces the aligned word at `offset` by `new` if it is `old`; tells what
+    /// it was.
+    pub fn compare_exchange_u32(&self, offset: usize, old: u32, new: u32) -> u32 {
         assert!(offset.is_multiple_of(4), "unaligned word");
         let shift = offset % 8 * 8;
         let mask = u64::from(u32::MAX) << shift;
@@ -160,18 +160,17 @@ impl Frame {
             ((word & mask) >> shift == u64::from(old))
                 .then(|| (word & !mask) | (u64::from(new) << shift))
         };
-        let part = |word: u64| (word >> shift) as u32;
-        self.word(offset & !7)
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, update)
-            .map(part)
-            .map_err(part)
+        let word = self.word(offset & !7);
+        let (Ok(was) | Err(was)) = word.fetch_update(Ordering::SeqCst, Ordering::SeqCst, update);
+        (was >> shift) as u32
     }
 
-    /// Stores `new` at `offset` (a multiple of 8) if `old` is there; the value
-    /// found either way.
-    pub fn compare_exchange_u64(&self, offset: usize, old: u64, new: u64) -> Result<u64, u64> {
-        self.word(offset)
-            .compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst)
+    /// As [`Frame::compare_exchange_u32`], of 64 bits.
+    pub fn compare_exchange_u64(&self, offset: usize, old: u64, new: u64) -> u64 {
+        let word = self.word(offset);
+        let (Ok(was) | Err(was)) =
+            word.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst);
+        was
     }
 
     fn word(&self, offset: usize) -> &AtomicU64 {
@@ -263,8 +262,8 @@ mod tests {
     fn exchange_touches_only_its_half() {
         let frame = Frame::zeroed(&Account::new(1).unwrap()).unwrap();
         frame.write_u32(8, 5);
-        assert_eq!(frame.compare_exchange_u32(12, 0, 7), Ok(0));
-        assert_eq!(frame.compare_exchange_u32(12, 0, 8), Err(7));
+        assert_eq!(frame.compare_exchange_u32(12, 0, 7), 0);
+        assert_eq!(frame.compare_exchange_u32(12, 0, 8), 7);
         assert_eq!(frame.read_u64(8), 7 << 32 | 5);
     }
 }

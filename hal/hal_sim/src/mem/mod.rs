@@ -11,7 +11,7 @@ pub use account::{Account, Charge, OutOfMemory};
 pub use flush::{Flush, flushes_finished};
 pub use frame::Frame;
 pub use nested_table::{NestedTable, NotMapped};
-pub use page_table::{MapError, Mapping, PageTable, TableHandle, activate, deactivate};
+pub use page_table::{MapError, Mapping, PageTable, Root, activate, deactivate};
 pub use ram::{is_allocated, live_frames};
 
 pub(crate) use page_table::active;
@@ -27,22 +27,47 @@ pub const USER_END: u64 = 0x7fff_ffff_f000;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PhysAddr(pub u64);
 
-bitflags::bitflags! {
-    /// What a mapping allows, and how it is cached. Without READ the page is
-    /// kept but inaccessible.
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-    pub struct Prot: u8 {
-        /// Loads.
-        const READ = 1;
-        /// Stores.
-        const WRITE = 2;
-        /// Instruction fetch.
-        const EXEC = 4;
-        /// From ring 3.
-        const USER = 8;
-        /// Device registers: not cached.
-        const UNCACHED = 16;
-        /// Frame buffers: writes may be combined.
-        const WRITE_COMBINE = 32;
+/// What a mapping allows. A page without READ is kept but cannot be reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Prot(u8);
+
+impl Prot {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+    /// Loads.
+    pub const READ: Self = Self(1);
+    /// Stores.
+    pub const WRITE: Self = Self(2);
+    /// Instruction fetches.
+    pub const EXEC: Self = Self(4);
+    /// Not cached: device registers.
+    pub const UNCACHED: Self = Self(8);
+
+    /// Whether everything in `other` is allowed here.
+    #[inline]
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Both.
+    #[inline]
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// This without `other`.
+    #[inline]
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+}
+
+impl core::ops::BitOr for Prot {
+    type Output = Self;
+    fn bitor(self, other: Self) -> Self {
+        self.union(other)
     }
 }

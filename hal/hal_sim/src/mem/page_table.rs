@@ -65,7 +65,7 @@ impl Table {
     /// The frame that an access from ring 3 to `va` reaches, as a CPU finds it.
     pub(crate) fn translate(&self, va: u64, need: Prot) -> Option<Frame> {
         let page = va & !(PAGE_SIZE as u64 - 1);
-        let need = need | Prot::USER | Prot::READ;
+        let need = need | Prot::READ;
         let mut entries = self.lock();
         if let Some((frame, prot)) = entries.buffer.get(&page)
             && prot.contains(need)
@@ -96,10 +96,10 @@ pub(crate) fn active() -> Option<Arc<Table>> {
 
 /// A reference to a table for those that load it.
 #[derive(Clone)]
-pub struct TableHandle(Arc<Table>);
+pub struct Root(Arc<Table>);
 
 /// Loads a table for the current task: its user accesses go through it.
-pub fn activate(table: &TableHandle) {
+pub fn activate(table: &Root) {
     ACTIVE.set(Some(table.0.clone()));
 }
 
@@ -136,8 +136,8 @@ impl PageTable {
 
     /// The reference that [`activate`] wants.
     #[must_use]
-    pub fn handle(&self) -> TableHandle {
-        TableHandle(self.table.clone())
+    pub fn root(&self) -> Root {
+        Root(self.table.clone())
     }
 
     /// Whether the current task has this table loaded.
@@ -258,7 +258,7 @@ impl PageTable {
         let mut lowered = false;
         for (&va, mapping) in entries.pages.range_mut(range.clone()) {
             if copy_on_write && mapping.prot.contains(Prot::WRITE) {
-                mapping.prot.remove(Prot::WRITE);
+                mapping.prot = mapping.prot.without(Prot::WRITE);
                 lowered = true;
             }
             match other.map(va, mapping.frame.clone(), mapping.prot) {
@@ -316,7 +316,7 @@ mod tests {
     use super::*;
     use crate::user;
 
-    const RW: Prot = Prot::READ.union(Prot::WRITE).union(Prot::USER);
+    const RW: Prot = Prot::READ.union(Prot::WRITE);
 
     #[test]
     fn what_is_mapped_is_held_and_paid() {
@@ -350,7 +350,7 @@ mod tests {
         old.write(0, &[1]);
         new.write(0, &[2]);
         table.map(0x1000, old, RW).unwrap();
-        activate(&table.handle());
+        activate(&table.root());
         let read = || {
             let mut byte = [0];
             user::copy_in(0x1000, &mut byte).unwrap();

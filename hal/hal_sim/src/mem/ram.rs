@@ -16,7 +16,7 @@ fn live() -> std::sync::MutexGuard<'static, BTreeSet<u64>> {
 }
 
 /// A fresh address for `2^order` pages, aligned to its size.
-pub(super) fn take(order: u32) -> u64 {
+pub(super) fn take(order: u8) -> u64 {
     let len = (PAGE_SIZE as u64) << order;
     let before = NEXT
         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
