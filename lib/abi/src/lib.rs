@@ -4,5 +4,10 @@
 #![forbid(unsafe_code)]
 
 pub mod errno;
+pub mod event;
+pub mod fs;
+pub mod lock;
+pub mod socket;
+pub mod tty;
 
 pub use errno::Errno;
