@@ -103,11 +103,17 @@ pub fn current() -> Arc<Task> {
     })
 }
 
+/// Makes a task of the thread that calls: the idle task of its CPU.
+#[must_use]
+pub fn adopt() -> Arc<Task> {
+    current()
+}
+
 /// Parks the current task and runs `next` on this CPU; returns when something
 /// switches back, maybe on another CPU. Panics if `next` is running.
-pub fn switch_to(next: &Arc<Task>) {
+pub fn switch_to(next: Arc<Task>) {
     let this = current();
-    if Arc::ptr_eq(&this, next) {
+    if Arc::ptr_eq(&this, &next) {
         return;
     }
     lock(&this.baton).running = false;
@@ -137,15 +143,15 @@ mod tests {
             let trace = trace.clone();
             Task::new(Box::new(move || {
                 trace.lock().unwrap().push(("first", cpu::id()));
-                switch_to(&main);
+                switch_to(main);
                 trace.lock().unwrap().push(("second", cpu::id()));
             }))
             .unwrap()
         };
         trace.lock().unwrap().push(("main", cpu::id()));
-        switch_to(&task);
+        switch_to(task.clone());
         trace.lock().unwrap().push(("main", cpu::id()));
-        switch_to(&task);
+        switch_to(task.clone());
         let expected = [("main", 2), ("first", 2), ("main", 2), ("second", 2)];
         assert_eq!(*trace.lock().unwrap(), expected);
     }
