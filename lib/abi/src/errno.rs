@@ -110,6 +110,7 @@ errnos! {
     ENOPROTOOPT = 92, "Protocol not available.";
     EPROTONOSUPPORT = 93, "Protocol not supported.";
     ESOCKTNOSUPPORT = 94, "Socket type not supported.";
+    EOPNOTSUPP = 95, "Operation not supported.";
     EPFNOSUPPORT = 96, "Protocol family not supported.";
     EAFNOSUPPORT = 97, "Address family not supported by protocol.";
     EADDRINUSE = 98, "Address already in use.";
