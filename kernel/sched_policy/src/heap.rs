@@ -4,9 +4,6 @@ use alloc::vec::Vec;
 
 use crate::slots::Slot;
 
-/// Not in the heap.
-const ABSENT: u32 = u32::MAX;
-
 #[derive(Clone, Copy, Debug)]
 struct Item {
     key: u64,
@@ -26,7 +23,7 @@ impl Item {
 #[derive(Debug)]
 pub(crate) struct Heap {
     items: Vec<Item>,
-    /// Where each slot is in `items`.
+    /// Where each slot was last put in `items`; it is there if it still is.
     positions: Vec<u32>,
 }
 
@@ -41,7 +38,7 @@ impl Heap {
     /// Makes room for slots 0 to `count` - 1.
     pub(crate) fn reserve(&mut self, count: usize) {
         if count > self.positions.len() {
-            self.positions.resize(count, ABSENT);
+            self.positions.resize(count, 0);
             self.items.reserve(count - self.items.len());
         }
     }
@@ -59,26 +56,41 @@ impl Heap {
     #[inline]
     pub(crate) fn push(&mut self, key: u64, slot: Slot) {
         let at = self.items.len();
-        self.items.push(Item { key, slot });
-        self.rise(at);
+        let item = Item { key, slot };
+        self.items.push(item);
+        if at == 0 {
+            self.positions[slot.index()] = 0;
+        } else {
+            self.rise(at, item);
+        }
     }
 
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<(u64, Slot)> {
-        let top = self.top()?;
-        self.take(0);
-        Some(top)
+        let last = self.items.pop()?;
+        let Some(top) = self.items.first_mut() else {
+            return Some((last.key, last.slot));
+        };
+        let top = core::mem::replace(top, last);
+        self.sink(0, last);
+        Some((top.key, top.slot))
     }
 
     /// Removes a slot; false if it was not there.
     pub(crate) fn remove(&mut self, slot: Slot) -> bool {
-        match self.positions.get(slot.index()) {
-            None | Some(&ABSENT) => false,
-            Some(&at) => {
-                self.take(at as usize);
-                true
-            }
+        let Some(&at) = self.positions.get(slot.index()) else {
+            return false;
+        };
+        let at = at as usize;
+        if self.items.get(at).is_none_or(|item| item.slot != slot) {
+            return false;
         }
+        self.items.swap_remove(at);
+        if let Some(&moved) = self.items.get(at) {
+            self.sink(at, moved);
+            self.rise(self.positions[moved.slot.index()] as usize, moved);
+        }
+        true
     }
 
     /// All slots, in no order that means anything but that the last ones
@@ -87,19 +99,7 @@ impl Heap {
         self.items.iter().map(|item| item.slot)
     }
 
-    #[inline]
-    fn take(&mut self, at: usize) {
-        let gone = self.items.swap_remove(at);
-        self.positions[gone.slot.index()] = ABSENT;
-        if at < self.items.len() {
-            self.sink(at);
-            self.rise(at);
-        }
-    }
-
-    #[inline]
-    fn rise(&mut self, mut at: usize) {
-        let item = self.items[at];
+    fn rise(&mut self, mut at: usize, item: Item) {
         while at > 0 {
             let parent = (at - 1) / 2;
             let above = self.items[parent];
@@ -112,8 +112,7 @@ impl Heap {
         self.place(at, item);
     }
 
-    fn sink(&mut self, mut at: usize) {
-        let item = self.items[at];
+    fn sink(&mut self, mut at: usize, item: Item) {
         loop {
             let left = 2 * at + 1;
             let Some(&first) = self.items.get(left) else {

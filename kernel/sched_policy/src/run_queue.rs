@@ -255,27 +255,30 @@ impl<Id> RunQueue<Id> {
     /// times it does no harm.
     pub fn tick(&mut self, now: u64) -> Preempt {
         self.release(now);
-        let nobody = self.ready.len() == 0;
-        let slice = self.slice();
-        let reserved_due = self.reserved.top().is_some_and(|(at, _)| at <= now);
-        let top = self.ready.top();
-        let Some(running) = &mut self.running else {
+        let Some(running) = self.running else {
+            let nobody = self.ready.len() == 0;
             return if nobody {
                 Preempt::Later(self.next_event())
             } else {
                 Preempt::Now
             };
         };
-        if reserved_due && !running.due {
+        if !running.due && self.reserved.top().is_some_and(|(at, _)| at <= now) {
             return Preempt::Now;
         }
-        if now.saturating_sub(running.slice_start) >= slice {
+        if now.saturating_sub(running.slice_start) >= self.slice(&running) {
             let own = running.vruntime_at(now);
-            let behind = top.is_some_and(|(other, _)| precedes(other, own));
+            let behind = self
+                .ready
+                .top()
+                .is_some_and(|(other, _)| precedes(other, own));
             if running.limited || running.due || behind {
                 return Preempt::Now;
             }
-            running.slice_start = now;
+            self.running = Some(Running {
+                slice_start: now,
+                ..running
+            });
         }
         Preempt::Later(self.next_event())
     }
@@ -285,34 +288,34 @@ impl<Id> RunQueue<Id> {
     #[must_use]
     #[inline]
     pub fn next_event(&self) -> Option<u64> {
-        let mut event = self.throttled.top().map_or(u64::MAX, |(at, _)| at);
-        if let Some(running) = &self.running {
-            if self.ready.len() != 0 || running.limited {
-                event = event.min(running.slice_start.saturating_add(self.slice()));
-            }
-            if let Some((at, _)) = self.reserved.top()
-                && !running.due
-            {
-                event = event.min(at);
-            }
+        let Some(running) = &self.running else {
+            return self.throttled.top().map(|(at, _)| at);
+        };
+        let mut event = u64::MAX;
+        if self.ready.len() != 0 || running.limited {
+            event = running.slice_start.saturating_add(self.slice(running));
+        }
+        if let Some((at, _)) = self.reserved.top()
+            && !running.due
+        {
+            event = event.min(at);
+        }
+        if let Some((at, _)) = self.throttled.top() {
+            event = event.min(at);
         }
         (event != u64::MAX).then_some(event)
     }
 
     /// The length of a slice with as many as there are now.
     #[inline]
-    fn slice(&self) -> u64 {
-        if let Some(running) = &self.running
-            && running.due
-        {
+    fn slice(&self, running: &Running) -> u64 {
+        if running.due {
             return running.reserved_slice;
         }
-        let share = match self.ready.len() {
-            0 | 1 => LATENCY / 2,
-            2 => LATENCY / 3,
-            waiting => LATENCY / (waiting as u64 + 1),
-        };
-        share.clamp(SLICE_MIN, SLICE_MAX)
+        match self.ready.len() {
+            0 | 1 => SLICE_MAX,
+            waiting => (LATENCY / (waiting as u64 + 1)).clamp(SLICE_MIN, SLICE_MAX),
+        }
     }
 
     /// Takes a waiting thread for another CPU: one of at most `max_weight`,
@@ -468,10 +471,17 @@ impl<Id> RunQueue<Id> {
             return Preempt::Now;
         };
         if !running.due && !entity.is_throttled(now) {
-            let own = running.vruntime_at(now);
-            let margin = scale(WAKE_MARGIN, entity.weight_factor);
-            let behind = precedes(entity.vruntime.wrapping_add(margin), own);
-            if entity.is_due(now) || (behind && !yielding) {
+            if entity.is_due(now) {
+                return Preempt::Now;
+            }
+            let margin = || scale(WAKE_MARGIN, entity.weight_factor);
+            let behind = || {
+                precedes(
+                    entity.vruntime.wrapping_add(margin()),
+                    running.vruntime_at(now),
+                )
+            };
+            if !yielding && behind() {
                 return Preempt::Now;
             }
         }
