@@ -34,6 +34,8 @@ pub enum Verb {
     Build,
     /// Boot it.
     Run(RunOptions),
+    /// The gates that need no machine.
+    Check,
 }
 
 /// The options of `run`.
@@ -77,6 +79,7 @@ pub fn parse(words: &[String]) -> Result<Verb, String> {
     match verb {
         "help" | "--help" | "-h" => Ok(Verb::Help),
         "setup" | "set-up" => bare(verb, &rest, Verb::Setup),
+        "check" => bare(verb, &rest, Verb::Check),
         "build" => bare(verb, &rest, Verb::Build),
         "run" => run_options(&rest).map(Verb::Run),
         other => Err(format!(

@@ -9,6 +9,7 @@
 mod arguments;
 mod boot_archive;
 mod build;
+mod check;
 mod command;
 mod house;
 mod kernel_image;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         }
         Verb::Setup => setup::everything(&house).map(|()| ExitCode::SUCCESS),
         Verb::Build => build::all(&house).map(|_| ExitCode::SUCCESS),
+        Verb::Check => check::check(&house),
         Verb::Run(options) => run::run(&house, &options),
     });
     result.unwrap_or_else(|error| {
