@@ -6,6 +6,8 @@ use anyhow::Result;
 
 use super::{Findings, Subject};
 use crate::command::{line, output, program};
+use crate::house::Package;
+use crate::kernel_image::KERNEL;
 use crate::setup::toolchain;
 
 /// `cargo fmt --check`.
@@ -38,11 +40,8 @@ pub fn lints(subject: &Subject) -> Result<Findings> {
 
 /// Clippy over the kernel and all below it, for the machine it runs on.
 pub fn bare_lints(subject: &Subject) -> Result<Findings> {
-    let bare: Vec<_> = subject
-        .packages
-        .iter()
-        .filter(|package| package.is_bare_metal)
-        .collect();
+    let is_bare = |package: &&Package| package.is_bare_metal || package.name == KERNEL;
+    let bare: Vec<_> = subject.packages.iter().filter(is_bare).collect();
     if bare.is_empty() {
         return Ok(Findings::default());
     }
