@@ -36,6 +36,19 @@ pub enum Verb {
     Run(RunOptions),
     /// The gates that need no machine.
     Check,
+    /// Every test.
+    Test(TestOptions),
+}
+
+/// The options of `test`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestOptions {
+    /// Run the tests that need no machine.
+    pub on_host: bool,
+    /// Run those in QEMU.
+    pub in_qemu: bool,
+    /// Only the QEMU tests whose names contain one of these; all if there are none.
+    pub names: Vec<String>,
 }
 
 /// The options of `run`.
@@ -79,6 +92,7 @@ pub fn parse(words: &[String]) -> Result<Verb, String> {
     match verb {
         "help" | "--help" | "-h" => Ok(Verb::Help),
         "setup" | "set-up" => bare(verb, &rest, Verb::Setup),
+        "test" => test_options(&rest).map(Verb::Test),
         "check" => bare(verb, &rest, Verb::Check),
         "build" => bare(verb, &rest, Verb::Build),
         "run" => run_options(&rest).map(Verb::Run),
@@ -120,6 +134,32 @@ fn run_options(words: &[&str]) -> Result<RunOptions, String> {
             _ => return Err(format!("run has no option {word:?}.")),
         }
     }
+    Ok(options)
+}
+
+fn test_options(words: &[&str]) -> Result<TestOptions, String> {
+    let mut options = TestOptions {
+        on_host: true,
+        in_qemu: true,
+        names: Vec::new(),
+    };
+    for word in words {
+        match *word {
+            "--host" => options.in_qemu = false,
+            "--qemu" => options.on_host = false,
+            name if name.starts_with('-') => {
+                return Err(format!(
+                    "test has no option {name:?}; there are --host and --qemu."
+                ));
+            }
+            name => options.names.push(name.to_owned()),
+        }
+    }
+    if !options.on_host && !options.in_qemu {
+        return Err("--host and --qemu together leave nothing to run.".into());
+    }
+    // Who names a QEMU test wants that one.
+    options.on_host &= options.names.is_empty();
     Ok(options)
 }
 
@@ -172,6 +212,7 @@ mod tests {
             ("run --mem", ["--mem", "MiB"]),
             ("run --accel xen", ["xen", "tcg or kvm"]),
             ("run --fast", ["run", "--fast"]),
+            ("test --fast", ["--fast", "--host and --qemu"]),
             ("walk", ["walk", "run, test"]),
             ("build now", ["build", "now"]),
         ] {
@@ -181,6 +222,19 @@ mod tests {
                 "{line}: {sentence}"
             );
         }
+    }
+
+    #[test]
+    fn naming_a_test_leaves_the_host_tests_out() {
+        let Ok(Verb::Test(options)) = parsed("test shell fault") else {
+            panic!("no test verb")
+        };
+        assert!(!options.on_host && options.in_qemu);
+        assert_eq!(options.names, ["shell", "fault"]);
+        let Ok(Verb::Test(options)) = parsed("test --host") else {
+            panic!("no test verb")
+        };
+        assert!(options.on_host && !options.in_qemu);
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct Built {
     pub kernel: KernelImage,
     /// The boot archive.
     pub archive: PathBuf,
+    /// The names of the test programs in it.
+    pub test_programs: Vec<String>,
 }
 
 /// Builds all of it.
@@ -27,5 +29,11 @@ pub fn all(house: &House) -> Result<Built> {
     let kernel = kernel_image::build(house, &bare)?;
     let worlds = worlds::build(house, &house.packages()?)?;
     let archive = boot_archive::build(house, &worlds, &kernel.symbols)?;
-    Ok(Built { kernel, archive })
+    let tests = worlds.into_iter().filter(|world| world.is_test);
+    let test_programs = tests.map(|world| world.name).collect();
+    Ok(Built {
+        kernel,
+        archive,
+        test_programs,
+    })
 }

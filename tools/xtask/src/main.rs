@@ -15,6 +15,7 @@ mod house;
 mod kernel_image;
 mod run;
 mod setup;
+mod test;
 mod worlds;
 
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         }
         Verb::Setup => setup::everything(&house).map(|()| ExitCode::SUCCESS),
         Verb::Build => build::all(&house).map(|_| ExitCode::SUCCESS),
+        Verb::Test(options) => test::test(&house, &options),
         Verb::Check => check::check(&house),
         Verb::Run(options) => run::run(&house, &options),
     });
