@@ -15,6 +15,7 @@ usage: cargo xtask VERB
              --disk FILE       a raw image as a virtio disk; may be given several times
              --append WORDS    more words for the kernel's command line
              --gdb             wait for a debugger on port 1234
+             --peer            Linux with KVM as the host instead, with the same programs
   test     every test: on this machine first, then in QEMU
              --host | --qemu   only one half
              NAME ...          only the QEMU tests whose names contain one of these
@@ -38,6 +39,8 @@ pub enum Verb {
     Check,
     /// Every test.
     Test(TestOptions),
+    /// The figures.
+    Bench,
 }
 
 /// The options of `test`.
@@ -68,6 +71,8 @@ pub struct RunOptions {
     pub append: String,
     /// Wait for a debugger.
     pub gdb: bool,
+    /// Boot Linux with KVM instead of Alster, with the same programs.
+    pub peer: bool,
 }
 
 impl Default for RunOptions {
@@ -80,6 +85,7 @@ impl Default for RunOptions {
             disks: Vec::new(),
             append: String::new(),
             gdb: false,
+            peer: false,
         }
     }
 }
@@ -93,6 +99,7 @@ pub fn parse(words: &[String]) -> Result<Verb, String> {
         "help" | "--help" | "-h" => Ok(Verb::Help),
         "setup" | "set-up" => bare(verb, &rest, Verb::Setup),
         "test" => test_options(&rest).map(Verb::Test),
+        "bench" => bare(verb, &rest, Verb::Bench),
         "check" => bare(verb, &rest, Verb::Check),
         "build" => bare(verb, &rest, Verb::Build),
         "run" => run_options(&rest).map(Verb::Run),
@@ -126,6 +133,7 @@ fn run_options(words: &[&str]) -> Result<RunOptions, String> {
         match name {
             "--headless" => options.headless = true,
             "--gdb" => options.gdb = true,
+            "--peer" => options.peer = true,
             "--cpus" => options.cpus = number(name, value("a number")?, 1, 64)?,
             "--mem" => options.memory_mib = number(name, value("a number of MiB")?, 256, 1 << 20)?,
             "--accel" => options.kvm = accelerator(value("tcg or kvm")?)?,
@@ -198,6 +206,7 @@ mod tests {
             disks: vec!["a".into(), "b".into()],
             append: "verbose".into(),
             gdb: true,
+            peer: false,
         };
         let line = "run --headless --cpus=4 --mem 512 --accel kvm --disk a --disk=b --append verbose --gdb";
         assert_eq!(parsed(line), Ok(Verb::Run(expected)));

@@ -3,12 +3,13 @@
 use std::fs::{self, File};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use qemu::{Ending, Machine, Running};
 
-use super::table::{Line, MachineTest};
+use super::table::{Host, Line, MachineTest};
 use crate::build::Built;
 use crate::house::House;
+use crate::peer::Peer;
 
 /// How many of the machine's last lines a report shows.
 const TAIL: usize = 40;
@@ -42,9 +43,10 @@ impl Outcome {
 }
 
 /// Runs a test to its end, or to its limit.
-pub fn run(house: &House, built: &Built, test: &MachineTest) -> Outcome {
+pub fn run(house: &House, built: &Built, peer: Option<&Peer>, test: &MachineTest) -> Outcome {
     let start = Instant::now();
-    let problem = match attempt(house, built, test) {
+    let machine = machine(house, built, peer, test);
+    let problem = match machine.and_then(|machine| attempt(&machine, built, test)) {
         Ok(problem) => problem,
         Err(error) => Some(format!("{error:#}")),
     };
@@ -55,8 +57,7 @@ pub fn run(house: &House, built: &Built, test: &MachineTest) -> Outcome {
 }
 
 /// What is wrong, if anything; an error if the test could not be made.
-fn attempt(house: &House, built: &Built, test: &MachineTest) -> Result<Option<String>> {
-    let machine = machine(house, built, test)?;
+fn attempt(machine: &Machine, built: &Built, test: &MachineTest) -> Result<Option<String>> {
     let deadline = Instant::now() + test.limit;
     let mut running = machine.start()?;
     if let Err(problem) = hold_talk(&mut running, &test.talk, deadline) {
@@ -75,11 +76,21 @@ fn attempt(house: &House, built: &Built, test: &MachineTest) -> Result<Option<St
     }
 }
 
-fn machine(house: &House, built: &Built, test: &MachineTest) -> Result<Machine> {
+fn machine(
+    house: &House,
+    built: &Built,
+    peer: Option<&Peer>,
+    test: &MachineTest,
+) -> Result<Machine> {
     let folder = house.built("tests");
-    let mut machine = Machine::new(&built.kernel.elf)
-        .initrd(&built.archive)
-        .append(&test.append)
+    let machine = match (test.host, peer) {
+        (Host::Linux, Some(peer)) => peer.machine(&test.append),
+        (Host::Linux, None) => bail!("The peer was not built"),
+        (Host::Alster, _) => Machine::new(&built.kernel.elf)
+            .initrd(&built.archive)
+            .append(&test.append),
+    };
+    let mut machine = machine
         .cpu(test.cpu)
         .cpus(test.cpus)
         .memory_mib(test.memory_mib)

@@ -16,9 +16,11 @@ use crate::arguments::TestOptions;
 use crate::build;
 use crate::command::{find, line, program, timed};
 use crate::house::{House, Package};
+use crate::peer;
 use crate::setup::packages;
+use crate::worlds::Kind;
 use machine_test::Outcome;
-use table::MachineTest;
+use table::{Host, MachineTest};
 
 /// How many machines run at once.
 const AT_ONCE: usize = 2;
@@ -35,14 +37,20 @@ pub fn test(house: &House, options: &TestOptions) -> Result<ExitCode> {
         });
     }
     packages::qemu()?;
-    let built = build::all(house)?;
-    let tests: Vec<MachineTest> = table::rows(&built.test_programs)
+    let built = build::all(house, build::Purpose::Test)?;
+    let tests: Vec<MachineTest> = table::rows(&built.programs(Kind::Test))
         .into_iter()
         .filter(|test| is_chosen(&test.name, &options.names))
         .collect();
+    let on_linux = tests.iter().any(|test| test.host == Host::Linux);
+    let peer = if on_linux {
+        Some(peer::build(house, &built.worlds)?)
+    } else {
+        None
+    };
     let failed = timed(&format!("Running {} tests in QEMU", tests.len()), || {
         Ok(run_all(&tests, |test| {
-            machine_test::run(house, &built, test)
+            machine_test::run(house, &built, peer.as_ref(), test)
         }))
     })?;
     if !is_host_good {

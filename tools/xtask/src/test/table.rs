@@ -13,6 +13,8 @@ use qemu::Verdict;
 pub struct MachineTest {
     /// Its name, also that of its log.
     pub name: String,
+    /// Whose kernel.
+    pub host: Host,
     /// Processors.
     pub cpus: u32,
     /// Memory, in MiB.
@@ -33,6 +35,15 @@ pub struct MachineTest {
     pub limit: Duration,
 }
 
+/// Whose kernel a test boots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// Ours.
+    Alster,
+    /// The peer: Linux with KVM.
+    Linux,
+}
+
 /// One line of a talk over the serial line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line {
@@ -47,6 +58,7 @@ impl MachineTest {
     pub fn new(name: &str) -> MachineTest {
         MachineTest {
             name: name.to_owned(),
+            host: Host::Alster,
             cpus: 2,
             memory_mib: 1024,
             cpu: "EPYC",
@@ -57,6 +69,10 @@ impl MachineTest {
             verdict: Verdict::Success,
             limit: Duration::from_secs(120),
         }
+    }
+
+    fn host(self, host: Host) -> MachineTest {
+        MachineTest { host, ..self }
     }
 
     fn cpus(self, cpus: u32) -> MachineTest {
@@ -127,6 +143,12 @@ fn fixed() -> Vec<MachineTest> {
         // The whole way: process 1, a monitor, Debian's kernel in a VM, its shell, power-off.
         MachineTest::new("demo_vm")
             .append("verdict -- --headless")
+            .talk(&[Expect("in a VM of Alster")])
+            .limit_s(300),
+        // The same programs and the same VM on Linux with KVM.
+        MachineTest::new("demo_vm_on_linux")
+            .host(Host::Linux)
+            .append("-- /bin/init --headless")
             .talk(&[Expect("in a VM of Alster")])
             .limit_s(300),
     ]
