@@ -30,12 +30,14 @@ pub const BENCH_INITRD: &str = "vm/bench_initrd";
 /// What a guest of the tests and of the demo needs beyond what Debian builds in.
 const GUEST_MODULES: [&str; 4] = ["virtio_pci", "virtio_blk", "virtio_console", "virtio_rng"];
 
-/// What the guest's process 1 does when all is mounted.
-const GUEST_SCRIPT: &str = "\
+/// The guest's process 1 is busybox's, which hears when somebody types `poweroff`.
+const GUEST_INITTAB: &str = "::respawn:/bin/cttyhack /bin/sh -l\n";
+/// What its shell says first.
+const GUEST_PROFILE: &str = "\
 echo
 echo \"Linux $(uname -r) in a VM of Alster. 'poweroff' ends it.\"
 cd /root
-while :; do setsid cttyhack sh -l; done";
+";
 
 /// Writes the archive `name`; returns where it lies.
 pub fn build(house: &House, name: &str, worlds: &[&World], symbols: &Symbols) -> Result<PathBuf> {
@@ -97,7 +99,11 @@ pub fn place(world: &World) -> String {
 
 /// Builds the guests' initrd; returns where it lies.
 fn guest_initrd(house: &House, kernel: &DebianKernel) -> Result<PathBuf> {
-    initrd(house, kernel, "guest.cpio", &[], GUEST_SCRIPT)
+    let files = [
+        ("etc/inittab".to_owned(), 0o644, GUEST_INITTAB.into()),
+        ("etc/profile".to_owned(), 0o644, GUEST_PROFILE.into()),
+    ];
+    initrd(house, kernel, "guest.cpio", &files, "exec /sbin/init")
 }
 
 /// Builds the initrd of a guest whose boot is measured: its process 1 prints the time and powers off.
@@ -108,7 +114,7 @@ pub fn bench_initrd(house: &House, kernel: &DebianKernel, clock: &World) -> Resu
         kernel,
         "bench-guest.cpio",
         &[program],
-        "clock guest\npoweroff",
+        "clock guest\npoweroff -f",
     )
 }
 

@@ -19,17 +19,26 @@ use crate::worlds::World;
 /// KVM for AMD, and what the host's own disks and entropy need.
 const MODULES: [&str; 4] = ["kvm_amd", "virtio_pci", "virtio_blk", "virtio_rng"];
 
-/// The verdict goes to the same port as ours: 16 is success, 17 failure.
+/// Process 1 is busybox's, which hears when somebody types `poweroff`; it starts `RUN`, or a shell.
 const SCRIPT: &str = "\
+echo \"$@\" > /etc/words
+exec /sbin/init";
+const INITTAB: &str = "::once:/bin/cttyhack /bin/sh /etc/run\n";
+
+/// The verdict goes to the same port as ours: 16 is success, 17 failure.
+const RUN: &str = "\
+read words < /etc/words
 cd /root
-if [ $# = 0 ]; then
-    echo 'This is Linux with KVM, the peer. poweroff ends it.'
-    while :; do setsid cttyhack sh -l; done
+if [ -z \"$words\" ]; then
+    echo 'This is Linux with KVM, the peer.'
+    sh -l
+    exec poweroff -f
 fi
-\"$@\"
+$words
 if [ $? = 0 ]; then verdict='\\020'; else verdict='\\021'; fi
 printf $verdict | dd of=/dev/port bs=1 seek=244 conv=notrunc 2>/dev/null
-poweroff";
+poweroff -f
+";
 
 /// Linux as the host, ready to boot.
 #[derive(Clone, Debug)]
@@ -54,6 +63,8 @@ pub fn build(house: &House, worlds: &[World]) -> Result<Peer> {
     let kernel = debian_kernel::fetch(house, Flavour::Full)?;
     let applets = debian_kernel::applets(house)?;
     let mut files = boot_archive::vm_files(house)?;
+    files.push(("etc/inittab".into(), 0o644, INITTAB.into()));
+    files.push(("etc/run".into(), 0o644, RUN.into()));
     for world in worlds {
         let content = fs::read(&world.file)
             .with_context(|| format!("Cannot read {}", world.file.display()))?;
@@ -80,10 +91,9 @@ pub fn build(house: &House, worlds: &[World]) -> Result<Peer> {
     };
     let archive = house.built("peer.cpio");
     write_if_changed(&archive, &system.build()?)?;
-    Ok(Peer {
-        image: kernel.image,
-        archive,
-    })
+    // By PVH, as ours boots: unpacking itself would cost Linux more instructions than all the rest of its boot.
+    let image = debian_kernel::uncompressed(house, &kernel)?;
+    Ok(Peer { image, archive })
 }
 
 /// As in our own archive, except that process 1 is the script above and starts ours when told to.
