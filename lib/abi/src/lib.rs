@@ -4,5 +4,6 @@
 #![forbid(unsafe_code)]
 
 pub mod errno;
+pub mod kvm_irqchip;
 
 pub use errno::Errno;
