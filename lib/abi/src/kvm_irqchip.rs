@@ -209,18 +209,6 @@ pub struct PitConfig {
     pub pad: [u32; 15],
 }
 
-/// `struct kvm_reinject_control`.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
-#[repr(C)]
-pub struct ReinjectControl {
-    /// Non-zero: ticks that the guest missed are delivered later.
-    pub pit_reinject: u8,
-    /// Unused.
-    pub reserved: [u8; 31],
-}
-
 /// `struct kvm_irq_routing_entry`. What `u` holds depends on `kind`; the
 /// accessors give names to its words.
 #[derive(
@@ -318,7 +306,6 @@ mod tests {
             mode, bcd, gate, count_load_time);
         same_layout!(PitState2, kvm::kvm_pit_state2; channels, flags, reserved);
         same_layout!(PitConfig, kvm::kvm_pit_config; flags, pad);
-        same_layout!(ReinjectControl, kvm::kvm_reinject_control; pit_reinject, reserved);
     }
 
     #[test]
