@@ -34,7 +34,7 @@ fn flag(condition: bool, flag: u64) -> u64 {
 fn result_flags(value: u64, size: u8) -> u64 {
     flag(value == 0, ZERO)
         | flag(sign_bit(value, size), SIGN)
-        | flag((value as u8).count_ones() % 2 == 0, PARITY)
+        | flag((value as u8).count_ones().is_multiple_of(2), PARITY)
 }
 
 /// AND, OR, XOR, TEST: carry and overflow are cleared.

@@ -68,7 +68,7 @@ fn decode(fetched: &Fetched, size: CodeSize, rip: u64) -> Option<Decoded> {
     if instruction.is_invalid() {
         return None;
     }
-    let address_size = Prefixes::scan(fetched, size)?.address_size(size);
+    let address_size = Prefixes::scan(fetched, size).address_size(size);
     Some(Decoded {
         instruction,
         code_size: size,

@@ -175,8 +175,8 @@ impl Known {
 /// something else.
 #[inline]
 pub fn known_length(known: Known, fetched: &Fetched, size: CodeSize) -> Option<u8> {
-    let prefixes = Prefixes::scan(fetched, size)?;
-    if matches!(known, Known::Pause) && !prefixes.repeat {
+    let prefixes = Prefixes::scan(fetched, size);
+    if matches!(known, Known::Pause) && !prefixes.repeat() {
         return None;
     }
     let start = prefixes.opcode;
@@ -185,22 +185,22 @@ pub fn known_length(known: Known, fetched: &Fetched, size: CodeSize) -> Option<u
         Form::One(byte) | Form::OneAndByte(byte) => byte,
         _ => 0x0f,
     };
-    if fetched.at(start)? != first {
+    if fetched.at(start) != first {
         return None;
     }
     let length = match form {
         Form::One(_) => 1,
         Form::OneAndByte(_) => 2,
-        Form::Two(byte) => (fetched.at(start + 1)? == byte).then_some(2)?,
-        Form::TwoAndRegisters(byte) => (fetched.at(start + 1)? & !2 == byte).then_some(3)?,
-        Form::Three(byte) => (fetched.array(start + 1)? == [0x01, byte]).then_some(3)?,
+        Form::Two(byte) => (fetched.at(start + 1) == byte).then_some(2)?,
+        Form::TwoAndRegisters(byte) => (fetched.at(start + 1) & !2 == byte).then_some(3)?,
+        Form::Three(byte) => (fetched.array(start + 1) == [0x01, byte]).then_some(3)?,
         Form::Group(byte, field) => {
-            let [second, modrm] = fetched.array(start + 1)?;
+            let [second, modrm] = fetched.array(start + 1);
             let register = modrm >= 0xc0 && known.memory_only();
             if second != byte || modrm >> 3 & 7 != field || register {
                 return None;
             }
-            2 + prefixes.modrm_length(fetched, start + 2, size)?
+            2 + prefixes.modrm_length(fetched, start + 2, size)
         }
     };
     fetched.covers(start + length)
@@ -227,9 +227,9 @@ pub fn control_move(known: Known, fetched: &Fetched, size: CodeSize) -> Option<C
         return None;
     };
     let length = known_length(known, fetched, size)?;
-    let prefixes = Prefixes::scan(fetched, size)?;
-    let [opcode, modrm] = fetched.array(prefixes.opcode + 1)?;
-    let extended = prefixes.rex & 4 != 0 || prefixes.lock && known == Known::MovCr;
+    let prefixes = Prefixes::scan(fetched, size);
+    let [opcode, modrm] = fetched.array(prefixes.opcode + 1);
+    let extended = prefixes.rex & 4 != 0 || prefixes.lock() && known == Known::MovCr;
     Some(ControlMove {
         length,
         number: modrm >> 3 & 7 | u8::from(extended) << 3,

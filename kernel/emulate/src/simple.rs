@@ -23,11 +23,15 @@ impl Register {
     /// halves of 0 to 3.
     #[inline]
     fn from_field(field: u8, size: u8, rex: u8) -> Self {
-        let number = field | (rex & 4) << 1;
-        let high = size == 1 && rex == 0 && field >= 4;
+        if size == 1 && rex == 0 {
+            return Self {
+                number: field & 3,
+                high: field & 4 != 0,
+            };
+        }
         Self {
-            number: if high { field - 4 } else { number },
-            high,
+            number: field | (rex & 4) << 1,
+            high: false,
         }
     }
 
@@ -131,11 +135,11 @@ impl Simple {
 /// Decodes a plain move from or to memory; `None` for anything else.
 #[inline]
 pub fn decode_simple(fetched: &Fetched, size: CodeSize) -> Option<Simple> {
-    let prefixes = Prefixes::scan(fetched, size)?;
-    if prefixes.lock || prefixes.repeat {
+    let prefixes = Prefixes::scan(fetched, size);
+    if prefixes.lock_or_repeat() {
         return None;
     }
-    let opcode = fetched.at(prefixes.opcode)?;
+    let opcode = fetched.at(prefixes.opcode);
     let wide = prefixes.operand_size(size);
     let operand = if opcode & 1 == 0 { 1 } else { wide };
     match opcode {
@@ -202,11 +206,11 @@ fn memory_operand(
     opcode_length: usize,
 ) -> Option<(u8, usize)> {
     let index = prefixes.opcode + opcode_length;
-    let modrm = fetched.at(index)?;
+    let modrm = fetched.at(index);
     if modrm >= 0xc0 {
         return None;
     }
-    let length = prefixes.modrm_length(fetched, index, size)?;
+    let length = prefixes.modrm_length(fetched, index, size);
     Some((modrm >> 3 & 7, index + length))
 }
 
@@ -220,10 +224,10 @@ fn store_constant(
         return None;
     };
     let (constant, length) = match operand {
-        1 => (u64::from(fetched.at(end)?), 1),
-        2 => (u64::from(u16::from_le_bytes(fetched.array(end)?)), 2),
+        1 => (u64::from(fetched.at(end)), 1),
+        2 => (u64::from(u16::from_le_bytes(fetched.array(end))), 2),
         _ => {
-            let constant = i32::from_le_bytes(fetched.array(end)?);
+            let constant = i32::from_le_bytes(fetched.array(end));
             (mask(constant as u64, operand), 4)
         }
     };
@@ -237,7 +241,7 @@ fn store_constant(
 
 /// 0F B6, B7, BE, BF: MOVZX and MOVSX from a byte or a word.
 fn extend(fetched: &Fetched, prefixes: &Prefixes, size: CodeSize, wide: u8) -> Option<Simple> {
-    let opcode = fetched.at(prefixes.opcode + 1)?;
+    let opcode = fetched.at(prefixes.opcode + 1);
     if !matches!(opcode, 0xb6 | 0xb7 | 0xbe | 0xbf) {
         return None;
     }
