@@ -1,6 +1,6 @@
 //! A thread's account with the scheduler.
 
-use crate::slots::Slot;
+use crate::slots::{NO_SLOT, Slot};
 use crate::{LIMIT_CREDIT, PERIOD_RESERVED, Params, ParamsError, WEIGHT_DEFAULT, WHOLE_CPU};
 
 /// Fraction bits of the factors below.
@@ -52,7 +52,7 @@ impl Entity {
             limit_at: 0,
             came_at: 0,
             used: 0,
-            slot: Slot::NONE,
+            slot: NO_SLOT,
             queue: u32::MAX,
         };
         entity.set_params(params, 0)?;
@@ -96,7 +96,7 @@ impl Entity {
     /// Whether it waits in a queue.
     #[must_use]
     pub fn is_queued(&self) -> bool {
-        self.slot != Slot::NONE
+        self.slot != NO_SLOT
     }
 
     /// Adds time used up to `now`. What a thread got beyond its reservation

@@ -27,7 +27,6 @@ extern crate alloc;
 pub mod balance;
 mod cpu_set;
 mod entity;
-mod heap;
 mod params;
 pub mod placement;
 mod run_queue;
