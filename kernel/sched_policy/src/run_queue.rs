@@ -120,10 +120,12 @@ impl<Id> RunQueue<Id> {
         self.throttled.reserve(capacity);
     }
 
-    /// Adds a thread that was asleep or is new. `yielding` says that the
-    /// running thread is about to sleep, so that preempting it gains nothing.
+    /// Adds a thread that was asleep or is new, and waits nowhere. `yielding`
+    /// says that the running thread is about to sleep, so that preempting it
+    /// gains nothing.
     #[inline]
     pub fn wake(&mut self, id: Id, entity: &mut Entity, now: u64, yielding: bool) -> Preempt {
+        debug_assert!(!entity.is_queued(), "a thread that waits was woken");
         entity.forget_credit(now);
         if entity.queue != self.cpu {
             let lag = entity.vruntime.wrapping_sub(entity.left_at);
