@@ -1,7 +1,9 @@
 //! A thread's account with the scheduler.
 
-use crate::slots::Slot;
-use crate::{LIMIT_CREDIT, PERIOD_RESERVED, Params, ParamsError, WEIGHT_DEFAULT, WHOLE_CPU};
+use crate::slots::{NO_SLOT, Slot};
+use crate::{
+    DEBT_MAX, LIMIT_CREDIT, PERIOD_RESERVED, Params, ParamsError, WEIGHT_DEFAULT, WHOLE_CPU,
+};
 
 /// Fraction bits of the factors below.
 const SHIFT: u32 = 32;
@@ -52,7 +54,7 @@ impl Entity {
             limit_at: 0,
             came_at: 0,
             used: 0,
-            slot: Slot::NONE,
+            slot: NO_SLOT,
             queue: u32::MAX,
         };
         entity.set_params(params, 0)?;
@@ -96,12 +98,15 @@ impl Entity {
     /// Whether it waits in a queue.
     #[must_use]
     pub fn is_queued(&self) -> bool {
-        self.slot != Slot::NONE
+        self.slot != NO_SLOT
     }
 
-    /// Adds time used up to `now`. What a thread got beyond its reservation
-    /// postpones when it is next due by little only: a reservation holds in
-    /// every second, not on average.
+    /// Adds time used up to `now`.
+    ///
+    /// Neither tag strays far from `now`, so that both hold in every second
+    /// and not on average: what a thread got beyond its reservation postpones
+    /// by little when it is next due, and what it missed, under its limit or
+    /// a reservation that others crowd out, is soon forgotten.
     #[inline]
     pub(crate) fn advance(&mut self, ns: u64, now: u64) {
         self.used += ns;
@@ -110,10 +115,15 @@ impl Entity {
             let next = self
                 .reserve_at
                 .saturating_add(scale(ns, self.reserve_factor));
-            self.reserve_at = next.min(now.saturating_add(PERIOD_RESERVED * 5 / 4));
+            let (least, most) = (now.saturating_sub(DEBT_MAX), now + PERIOD_RESERVED * 5 / 4);
+            self.reserve_at = next.clamp(least, most);
         }
         if self.limit_factor != 0 {
-            self.limit_at = self.limit_at.saturating_add(scale(ns, self.limit_factor));
+            let least = now.saturating_sub(ns + LIMIT_CREDIT);
+            self.limit_at = self
+                .limit_at
+                .max(least)
+                .saturating_add(scale(ns, self.limit_factor));
         }
     }
 

@@ -27,7 +27,6 @@ extern crate alloc;
 pub mod balance;
 mod cpu_set;
 mod entity;
-mod heap;
 mod params;
 pub mod placement;
 mod run_queue;
@@ -62,6 +61,9 @@ pub const SLICE_RESERVED: u64 = 2 * MS;
 /// The time in which such a slice fulfils the reservation, in ns, so that a
 /// small reservation is not served in rare large pieces.
 pub const PERIOD_RESERVED: u64 = 20 * MS;
+/// How much of a reservation that could not be kept is made up for, in ns of
+/// real time.
+pub const DEBT_MAX: u64 = 100 * MS;
 /// How far ahead of the queue a thread's virtual time can be after sleep,
 /// moving or running under its reservation, in ns of virtual time.
 pub const LEAD_MAX: u64 = 100 * MS;

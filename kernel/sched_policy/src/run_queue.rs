@@ -1,9 +1,10 @@
 //! One CPU's queue: what waits for the CPU, what runs on it, and the choice
 //! between them.
 
+use indexed_heap::{IndexedHeap, Key};
+
 use crate::entity::scale;
-use crate::heap::Heap;
-use crate::slots::{Slot, Slots, Waiting};
+use crate::slots::{NO_SLOT, Slot, Slots, Waiting};
 use crate::{
     CpuLoad, Entity, LATENCY, LEAD_MAX, PERIOD_RESERVED, RESERVABLE, SLEEPER_CREDIT, SLICE_MAX,
     SLICE_MIN, SLICE_RESERVED, WAKE_MARGIN, WHOLE_CPU,
@@ -19,6 +20,17 @@ pub enum Preempt {
     Now,
     /// Not yet: call [`RunQueue::tick`] at this time, or never.
     Later(Option<u64>),
+}
+
+/// A virtual time as a key.
+#[derive(Clone, Copy, Debug)]
+struct Virtual(u64);
+
+impl Key for Virtual {
+    #[inline]
+    fn precedes(self, other: Self) -> bool {
+        precedes(self.0, other.0)
+    }
 }
 
 /// The thread on the CPU.
@@ -62,11 +74,11 @@ pub struct RunQueue<Id> {
     cpu: u32,
     slots: Slots<Id>,
     /// Those that may run, by virtual time.
-    ready: Heap,
+    ready: IndexedHeap<Virtual>,
     /// Of those, the ones with a reservation, by when they are due.
-    reserved: Heap,
+    reserved: IndexedHeap<u64>,
     /// Those whose limit makes them wait, by until when.
-    throttled: Heap,
+    throttled: IndexedHeap<u64>,
     running: Option<Running>,
     /// What [`RunQueue::pick`] found out for [`RunQueue::start`].
     picked: (u64, bool),
@@ -85,9 +97,9 @@ impl<Id> RunQueue<Id> {
         let mut queue = Self {
             cpu,
             slots: Slots::new(),
-            ready: Heap::new(),
-            reserved: Heap::new(),
-            throttled: Heap::new(),
+            ready: IndexedHeap::new(),
+            reserved: IndexedHeap::new(),
+            throttled: IndexedHeap::new(),
             running: None,
             picked: (0, false),
             virtual_time: 0,
@@ -108,10 +120,12 @@ impl<Id> RunQueue<Id> {
         self.throttled.reserve(capacity);
     }
 
-    /// Adds a thread that was asleep or is new. `yielding` says that the
-    /// running thread is about to sleep, so that preempting it gains nothing.
+    /// Adds a thread that was asleep or is new, and waits nowhere. `yielding`
+    /// says that the running thread is about to sleep, so that preempting it
+    /// gains nothing.
     #[inline]
     pub fn wake(&mut self, id: Id, entity: &mut Entity, now: u64, yielding: bool) -> Preempt {
+        debug_assert!(!entity.is_queued(), "a thread that waits was woken");
         entity.forget_credit(now);
         if entity.queue != self.cpu {
             let lag = entity.vruntime.wrapping_sub(entity.left_at);
@@ -129,7 +143,7 @@ impl<Id> RunQueue<Id> {
     /// must follow for the thread named.
     #[inline]
     pub fn pick(&mut self, now: u64) -> Option<Id> {
-        if self.throttled.len() != 0 {
+        if !self.throttled.is_empty() {
             self.release(now);
         }
         let (slot, due) = match self.reserved.top() {
@@ -157,7 +171,7 @@ impl<Id> RunQueue<Id> {
     #[inline]
     pub fn start(&mut self, entity: &mut Entity, now: u64) -> Option<u64> {
         let (vruntime, due) = self.picked;
-        entity.slot = Slot::NONE;
+        entity.slot = NO_SLOT;
         entity.vruntime = vruntime;
         if !due && precedes(self.virtual_time, vruntime) {
             self.virtual_time = vruntime;
@@ -197,7 +211,7 @@ impl<Id> RunQueue<Id> {
         running.since = now;
         running.vruntime = entity.vruntime;
         let mut least = entity.vruntime;
-        if let Some((top, _)) = self.ready.top()
+        if let Some((Virtual(top), _)) = self.ready.top()
             && precedes(top, least)
         {
             least = top;
@@ -217,7 +231,7 @@ impl<Id> RunQueue<Id> {
 
     /// As [`RunQueue::requeue`], behind whoever is next: sched_yield(2).
     pub fn requeue_behind(&mut self, id: Id, entity: &mut Entity, now: u64) {
-        if let Some((top, _)) = self.ready.top()
+        if let Some((Virtual(top), _)) = self.ready.top()
             && !precedes(top, entity.vruntime)
         {
             entity.vruntime = top.wrapping_add(1);
@@ -244,7 +258,7 @@ impl<Id> RunQueue<Id> {
     /// None if it does not wait here.
     pub fn remove(&mut self, entity: &mut Entity) -> Option<Id> {
         let waiting = self.take(entity.slot)?;
-        entity.slot = Slot::NONE;
+        entity.slot = NO_SLOT;
         entity.vruntime = waiting.vruntime;
         entity.left_at = self.virtual_time;
         Some(waiting.id)
@@ -256,7 +270,7 @@ impl<Id> RunQueue<Id> {
     pub fn tick(&mut self, now: u64) -> Preempt {
         self.release(now);
         let Some(running) = self.running else {
-            let nobody = self.ready.len() == 0;
+            let nobody = self.ready.is_empty();
             return if nobody {
                 Preempt::Later(self.next_event())
             } else {
@@ -271,7 +285,7 @@ impl<Id> RunQueue<Id> {
             let behind = self
                 .ready
                 .top()
-                .is_some_and(|(other, _)| precedes(other, own));
+                .is_some_and(|(other, _)| precedes(other.0, own));
             if running.limited || running.due || behind {
                 return Preempt::Now;
             }
@@ -292,7 +306,7 @@ impl<Id> RunQueue<Id> {
             return self.throttled.top().map(|(at, _)| at);
         };
         let mut event = u64::MAX;
-        if self.ready.len() != 0 || running.limited {
+        if !self.ready.is_empty() || running.limited {
             event = running.slice_start.saturating_add(self.slice(running));
         }
         if let Some((at, _)) = self.reserved.top()
@@ -428,7 +442,7 @@ impl<Id> RunQueue<Id> {
             return;
         }
         self.weight += u64::from(weight);
-        self.ready.push(entity.vruntime, slot);
+        self.ready.push(Virtual(entity.vruntime), slot);
         if entity.is_reserved() {
             self.reserved.push(entity.reserve_at, slot);
         }
@@ -437,7 +451,7 @@ impl<Id> RunQueue<Id> {
     /// Takes a thread out of wherever it waits.
     fn take(&mut self, slot: Slot) -> Option<Waiting<Id>> {
         let waiting = self.slots.remove(slot)?;
-        if self.ready.remove(slot) {
+        if self.ready.remove(slot).is_some() {
             self.weight -= u64::from(waiting.weight);
             self.reserved.remove(slot);
         } else {
@@ -458,7 +472,7 @@ impl<Id> RunQueue<Id> {
             let reserve_at = waiting.reserve_at.max(now);
             self.slots.set_vruntime(slot, vruntime);
             self.weight += u64::from(weight);
-            self.ready.push(vruntime, slot);
+            self.ready.push(Virtual(vruntime), slot);
             if reservation != 0 {
                 self.reserved.push(reserve_at, slot);
             }

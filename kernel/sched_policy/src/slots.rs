@@ -1,20 +1,11 @@
-//! Who waits in a queue, by small numbers that heaps can hold.
+//! Who waits in a queue, by small numbers that a heap can hold.
 
 use alloc::vec::Vec;
 
 /// A place in [`Slots`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Slot(pub(crate) u32);
-
-impl Slot {
-    /// No place.
-    pub(crate) const NONE: Self = Self(u32::MAX);
-
-    #[inline]
-    pub(crate) const fn index(self) -> usize {
-        self.0 as usize
-    }
-}
+pub(crate) type Slot = u32;
+/// No place.
+pub(crate) const NO_SLOT: Slot = u32::MAX;
 
 /// One that waits, with what stealing needs to know of it.
 #[derive(Debug)]
@@ -45,7 +36,7 @@ impl<Id> Slots<Id> {
     /// Makes room for `count` in all.
     pub(crate) fn reserve(&mut self, count: usize) {
         while self.places.len() < count {
-            self.vacant.push(Slot(self.places.len() as u32));
+            self.vacant.push(self.places.len() as Slot);
             self.places.push(None);
         }
     }
@@ -61,8 +52,8 @@ impl<Id> Slots<Id> {
     /// Gives one a place; the queue is not full.
     #[inline]
     pub(crate) fn insert(&mut self, waiting: Waiting<Id>) -> Slot {
-        let slot = self.vacant.pop().unwrap_or(Slot::NONE);
-        if let Some(place) = self.places.get_mut(slot.index()) {
+        let slot = self.vacant.pop().unwrap_or(NO_SLOT);
+        if let Some(place) = self.places.get_mut(slot as usize) {
             *place = Some(waiting);
         }
         slot
@@ -70,18 +61,18 @@ impl<Id> Slots<Id> {
 
     #[inline]
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Waiting<Id>> {
-        let waiting = self.places.get_mut(slot.index())?.take()?;
+        let waiting = self.places.get_mut(slot as usize)?.take()?;
         self.vacant.push(slot);
         Some(waiting)
     }
 
     #[inline]
     pub(crate) fn get(&self, slot: Slot) -> Option<&Waiting<Id>> {
-        self.places.get(slot.index())?.as_ref()
+        self.places.get(slot as usize)?.as_ref()
     }
 
     pub(crate) fn set_vruntime(&mut self, slot: Slot, vruntime: u64) {
-        if let Some(Some(waiting)) = self.places.get_mut(slot.index()) {
+        if let Some(Some(waiting)) = self.places.get_mut(slot as usize) {
             waiting.vruntime = vruntime;
         }
     }

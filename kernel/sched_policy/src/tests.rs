@@ -329,7 +329,7 @@ proptest! {
     #[test]
     fn reservations_hold_under_greed(
         cpus in 1..5usize,
-        granted in proptest::collection::vec(20_000..300_000u32, 1..4),
+        granted in proptest::collection::vec(10_000..310_000u32, 1..4),
         hogs in proptest::collection::vec(1..1_000_000u32, 1..10),
         sleepers in proptest::collection::vec((1..1_000_000u32, habit()), 0..12),
     ) {
@@ -371,6 +371,18 @@ proptest! {
         if habit.sleep == 0 && !neighbour {
             prop_assert!(least + 2 * SLICE_MAX >= part(limit), "{least} of {}", part(limit));
         }
+    }
+
+    /// Waiting for others saves no more than sleeping does.
+    #[test]
+    fn limits_hold_after_a_crowd(limit in 100_000..900_000u32, crowd in 1..6u32, phase in 1..3u64) {
+        let mut sim = Sim::new(1);
+        let thread = sim.spawn(limited(limit), Habit::HOG, 0);
+        let habit = Habit { run: SECOND * phase / u64::from(crowd), sleep: SECOND };
+        (0..crowd).for_each(|_| _ = sim.spawn(Params { weight: 100_000, ..Params::DEFAULT }, habit, 0));
+        let (_, most) = every_second(&mut sim, thread, 6);
+        let credit = part(limit) * LIMIT_CREDIT / SECOND;
+        prop_assert!(most <= part(limit) + SLICE_MAX + credit, "{most} of {}", part(limit));
     }
 
     /// A thread gets the larger of its reservation and its share, and what
