@@ -5,8 +5,7 @@
 //! the driver (virtio 1.2, section 2.7), and panics where one is broken: the
 //! panic is the failing test.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::vec::Vec;
 
 use crate::queue::passes;
@@ -16,7 +15,7 @@ use crate::{Layout, QueueFeatures, QueueMemory, Segment};
 #[derive(Clone)]
 pub struct SharedMemory {
     base: u64,
-    bytes: Rc<RefCell<Vec<u8>>>,
+    bytes: Arc<Mutex<Vec<u8>>>,
 }
 
 impl SharedMemory {
@@ -24,20 +23,26 @@ impl SharedMemory {
     pub fn new(base: u64, length: usize) -> Self {
         Self {
             base,
-            bytes: Rc::new(RefCell::new(std::vec![0; length])),
+            bytes: Arc::new(Mutex::new(std::vec![0; length])),
         }
+    }
+
+    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.bytes
+            .lock()
+            .expect("invariant: no test panics while it holds the bytes")
     }
 
     /// Bytes at a physical address.
     pub fn read(&self, address: u64, length: usize) -> Vec<u8> {
         let start = (address - self.base) as usize;
-        self.bytes.borrow()[start..start + length].to_vec()
+        self.bytes()[start..start + length].to_vec()
     }
 
     /// Changes bytes at a physical address.
     pub fn write(&self, address: u64, bytes: &[u8]) {
         let start = (address - self.base) as usize;
-        self.bytes.borrow_mut()[start..start + bytes.len()].copy_from_slice(bytes);
+        self.bytes()[start..start + bytes.len()].copy_from_slice(bytes);
     }
 
     fn get<const N: usize>(&self, offset: usize) -> [u8; N] {
@@ -46,7 +51,7 @@ impl SharedMemory {
             0,
             "access of {N} bytes at {offset:#x} is not aligned"
         );
-        self.bytes.borrow()[offset..offset + N]
+        self.bytes()[offset..offset + N]
             .try_into()
             .expect("invariant: N bytes")
     }
@@ -54,7 +59,7 @@ impl SharedMemory {
 
 impl QueueMemory for SharedMemory {
     fn length(&self) -> usize {
-        self.bytes.borrow().len()
+        self.bytes().len()
     }
 
     fn device_address(&self, offset: usize) -> u64 {
