@@ -18,6 +18,7 @@ pub mod pci;
 mod platform;
 #[cfg(feature = "simulation")]
 pub mod simulation;
+pub mod virtio;
 
 pub use interrupt_table::InterruptTable;
 pub use platform::{InterruptHandler, MsiMessage, Platform, Registers};

@@ -3,6 +3,10 @@
 //! [`SimulatedBus`] has functions that are plain bytes with the rules of BARs;
 //! [`SimulatedPlatform`] maps windows to device models and gives out memory.
 
+mod virtio;
+
+pub use virtio::{Backend, State, VirtioDevice, VirtioParts};
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::vec::Vec;
