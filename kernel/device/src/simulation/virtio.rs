@@ -295,7 +295,15 @@ impl<B: Backend + 'static> VirtioDevice<B> {
 
     /// Sends the interrupt of a queue, if its entry is not masked.
     pub fn interrupt(&self, queue: u16) -> Option<usize> {
-        let vector = self.with(|state| state.queues[usize::from(queue)].vector);
+        self.send(self.with(|state| state.queues[usize::from(queue)].vector))
+    }
+
+    /// Sends the interrupt for a change of the configuration.
+    pub fn config_interrupt(&self) -> Option<usize> {
+        self.send(self.with(|state| state.config_vector))
+    }
+
+    fn send(&self, vector: u16) -> Option<usize> {
         let entry = 16 * usize::from(vector);
         if vector == 0xffff || self.table.word(entry + 12) & 1 == 1 {
             return None;
