@@ -209,7 +209,8 @@ mod tests {
     #[test]
     fn tables_out_of_place_are_refused() {
         let platform = SimulatedPlatform::new();
-        platform.add_plain_registers(BASE, 0x1000);
+        // More is mapped here than the BAR has.
+        platform.add_plain_registers(BASE, 0x4000);
         for (count, place) in [(3, 0xff1), (1, 0x1001), (1, 2), (1, 7)] {
             let (_, result) = open(function(count, place), &platform);
             assert!(
