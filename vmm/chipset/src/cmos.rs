@@ -144,7 +144,7 @@ impl Cmos {
         if self.registers[REGISTER_B] & B_BINARY != 0 {
             value
         } else {
-            value / 10 << 4 | value % 10
+            ((value / 10) << 4) | (value % 10)
         }
     }
 
@@ -160,7 +160,11 @@ impl Cmos {
             return self.encode(hour);
         }
         let afternoon = if hour >= 12 { 0x80 } else { 0 };
-        let hour = if hour % 12 == 0 { 12 } else { hour % 12 };
+        let hour = if hour.is_multiple_of(12) {
+            12
+        } else {
+            hour % 12
+        };
         self.encode(hour) | afternoon
     }
 

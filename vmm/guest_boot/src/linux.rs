@@ -71,12 +71,7 @@ fn check(header: &BzImageHeader, layout: &RamLayout, cmdline: &str) -> Result<u6
     Ok(end)
 }
 
-fn zero_page(
-    head: &[u8],
-    layout: &RamLayout,
-    initrd: Module,
-    rsdp: u64,
-) -> [u8; ZERO_PAGE_LEN] {
+fn zero_page(head: &[u8], layout: &RamLayout, initrd: Module, rsdp: u64) -> [u8; ZERO_PAGE_LEN] {
     let mut page = [0; ZERO_PAGE_LEN];
     // The header's length is in the jump instruction at its front.
     let header_end = 0x202 + usize::from(*head.get(0x201).unwrap_or(&0));

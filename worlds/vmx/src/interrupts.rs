@@ -40,17 +40,18 @@ impl vm_superio::Trigger for EdgeLine {
     }
 }
 
-/// One message-signalled vector.
+/// One message-signalled vector. The kernel learns of it with its first message.
 pub struct MsiLine {
     gsi: u32,
-    line: EdgeLine,
+    event: EventFd,
+    is_registered: bool,
 }
 
 impl MsiLine {
-    /// Sends the vector's message.
+    /// Sends the vector's message, if it has one.
     pub fn signal(&self) {
         // The counter cannot overflow: the kernel empties it at once.
-        let _ = self.line.signal();
+        let _ = self.event.write(1);
     }
 }
 
@@ -90,23 +91,23 @@ impl Interrupts {
     /// A vector that has no message yet.
     ///
     /// # Errors
-    /// The kernel refuses the eventfd.
+    /// No eventfd can be had.
     pub fn msi_line(&self) -> io::Result<MsiLine> {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let gsi = IOAPIC_PINS + lines.msi_lines;
         lines.msi_lines += 1;
-        drop(lines);
         Ok(MsiLine {
             gsi,
-            line: self.edge_line(gsi)?,
+            event: EventFd::new(EFD_NONBLOCK)?,
+            is_registered: false,
         })
     }
 
     /// Gives a vector its message.
     ///
     /// # Errors
-    /// The kernel refuses the routes.
-    pub fn set_message(&self, line: &MsiLine, message: MsiMessage) -> io::Result<()> {
+    /// The kernel refuses the routes or the eventfd.
+    pub fn set_message(&self, line: &mut MsiLine, message: MsiMessage) -> io::Result<()> {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.messages.insert(line.gsi, message) == Some(message) {
             return Ok(());
@@ -117,7 +118,12 @@ impl Interrupts {
             .map(|(gsi, message)| msi_route(*gsi, message));
         let routes: Vec<_> = controller_routes().chain(messages).collect();
         let routes = KvmIrqRouting::from_entries(&routes).map_err(io::Error::other)?;
-        Ok(self.vm.set_gsi_routing(&routes)?)
+        self.vm.set_gsi_routing(&routes)?;
+        if !line.is_registered {
+            self.vm.register_irqfd(&line.event, line.gsi)?;
+            line.is_registered = true;
+        }
+        Ok(())
     }
 
     /// Asserts or releases a level-triggered line on behalf of one source.

@@ -8,6 +8,7 @@ use crate::devices::{Clock, KeyboardController, PowerBlock, SerialPort};
 use crate::interrupts::Interrupts;
 use crate::memory;
 use crate::outcome::Outcome;
+use crate::pci_device::{ConsoleDevice, Doorbells, PciDevice, Slot};
 use crate::raw;
 use crate::stop::StopSignal;
 use crate::vcpu::{self, Shared, VcpuThread};
@@ -19,10 +20,14 @@ use kvm_bindings::{KVM_MAX_CPUID_ENTRIES, KVM_PIT_SPEAKER_DUMMY, kvm_pit_config}
 use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use pci::{ConfigPorts, Ecam, PciWindow, RootBus};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Instant;
-use vm_config::VmConfig;
+use virtio_block::{FileStorage, VirtioBlock};
+use virtio_console::VirtioConsole;
+use virtio_device::VirtioDevice;
+use virtio_rng::VirtioRng;
+use vm_config::{ConsoleDevice as ConsoleChoice, VmConfig};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 use vmm_sys_util::eventfd::EventFd;
 
@@ -38,6 +43,8 @@ pub struct Parts {
     pub kernel: File,
     /// The initrd file, open.
     pub initrd: Option<File>,
+    /// The disks, open and locked, in the order of the configuration.
+    pub disks: Vec<FileStorage>,
     /// Where console output goes.
     pub output: ConsoleOutput,
     /// Tells when the guest takes input again.
@@ -49,6 +56,7 @@ pub struct Machine {
     stop: Arc<StopSignal>,
     power: Arc<PowerBlock>,
     console: Arc<dyn ConsoleInput>,
+    doorbells: Vec<Arc<dyn Doorbells>>,
     started: Instant,
     status: String,
     threads: Vec<VcpuThread>,
@@ -92,14 +100,22 @@ impl Machine {
             .map_err(host("the kernel refused a vCPU"))?;
         let stop = StopSignal::new().map_err(host("no event for the machine"))?;
         let mut builder = Builder {
-            interrupts: Arc::new(Interrupts::new(vm)),
+            interrupts: Arc::new(Interrupts::new(vm.clone())),
+            vm,
             stop: Arc::new(stop),
+            memory: memory.clone(),
             ports: Bus::new(),
             memory_bus: Bus::new(),
+            pci: RootBus::new(),
+            doorbells: Vec::new(),
         };
         let power = builder.add_board_chips()?;
-        let console = builder.add_serial(parts)?;
-        builder.add_pci()?;
+        let serial = builder.add_serial(parts)?;
+        let console = builder
+            .add_virtio(parts)
+            .map_err(host("the kernel refused a PCI device"))?
+            .unwrap_or(serial);
+        builder.attach_pci()?;
         let shared = Arc::new(Shared {
             ports: builder.ports,
             memory: builder.memory_bus,
@@ -109,6 +125,7 @@ impl Machine {
             stop: builder.stop,
             power,
             console,
+            doorbells: builder.doorbells,
             started: Instant::now(),
             status: status_of(&parts.config),
             threads: Vec::new(),
@@ -140,11 +157,19 @@ impl Machine {
 
     /// The doorbells to watch: device, queue, event.
     pub fn doorbells(&self) -> impl Iterator<Item = (u16, u16, &EventFd)> {
-        std::iter::empty()
+        (0..).zip(&self.doorbells).flat_map(|(device, doorbells)| {
+            (0..)
+                .zip(doorbells.events())
+                .map(move |(queue, event)| (device, queue, event))
+        })
     }
 
     /// A doorbell rang.
-    pub fn ring(&self, _device: u16, _queue: u16) {}
+    pub fn ring(&self, device: u16, queue: u16) {
+        if let Some(doorbells) = self.doorbells.get(usize::from(device)) {
+            doorbells.ring(queue.into());
+        }
+    }
 
     /// The machine in a line of `key=value`.
     pub fn status(&self) -> String {
@@ -167,6 +192,7 @@ impl Drop for Machine {
             thread.join();
         }
         self.shared = None;
+        self.doorbells.clear();
     }
 }
 
@@ -249,10 +275,14 @@ fn create_vcpus(kvm: &Kvm, vm: &VmFd, count: u8, plan: &BootPlan) -> io::Result<
 
 /// A machine whose buses are being filled.
 struct Builder {
+    vm: Arc<VmFd>,
     interrupts: Arc<Interrupts>,
     stop: Arc<StopSignal>,
+    memory: GuestMemoryMmap,
     ports: Bus,
     memory_bus: Bus,
+    pci: RootBus,
+    doorbells: Vec<Arc<dyn Doorbells>>,
 }
 
 impl Builder {
@@ -286,8 +316,47 @@ impl Builder {
         Ok(serial)
     }
 
-    fn add_pci(&mut self) -> Result<(), String> {
-        let bus = Arc::new(RootBus::new());
+    /// Adds the virtio devices: disks first, so that their slots do not
+    /// depend on the rest. Returns the console if it takes the input.
+    fn add_virtio(&mut self, parts: &Parts) -> io::Result<Option<Arc<dyn ConsoleInput>>> {
+        for (storage, disk) in parts.disks.iter().zip(&parts.config.disks) {
+            let device = VirtioBlock::new(storage.try_clone()?, disk.readonly, &disk.serial);
+            let device = self.add_function(device)?;
+            self.doorbells.push(device);
+        }
+        let mut console = None;
+        if parts.config.console_device == ConsoleChoice::Virtio {
+            let device = self.add_function(VirtioConsole::new(parts.output.clone()))?;
+            let device = Arc::new(ConsoleDevice::new(device, parts.room.clone()));
+            self.doorbells.push(device.clone());
+            console = Some(device as Arc<dyn ConsoleInput>);
+        }
+        if parts.config.rng {
+            let device = self.add_function(VirtioRng::new(HostEntropy))?;
+            self.doorbells.push(device);
+        }
+        Ok(console)
+    }
+
+    fn add_function<D: VirtioDevice + 'static>(
+        &mut self,
+        device: D,
+    ) -> io::Result<Arc<PciDevice<D>>> {
+        let number = self.pci.next_slot().ok_or(io::ErrorKind::StorageFull)?;
+        let slot = Slot::new(
+            self.vm.clone(),
+            self.interrupts.clone(),
+            self.stop.clone(),
+            number,
+        );
+        let device = Arc::new(PciDevice::new(device, slot, self.memory.clone())?);
+        self.pci.add(device.clone());
+        Ok(device)
+    }
+
+    /// Puts the finished PCI bus on the board's buses.
+    fn attach_pci(&mut self) -> Result<(), String> {
+        let bus = Arc::new(std::mem::take(&mut self.pci));
         let config = Arc::new(ConfigPorts::new(bus.clone()));
         let ecam = Arc::new(Ecam(bus.clone()));
         let window = Arc::new(PciWindow(bus));
@@ -302,5 +371,17 @@ impl Builder {
                 self.memory_bus.insert(start, len, "PCI window", window)
             })
             .map_err(|conflict| conflict.to_string())
+    }
+}
+
+/// The host kernel's random numbers.
+struct HostEntropy;
+
+impl Read for HostEntropy {
+    fn read(&mut self, data: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::rand::getrandom(
+            data,
+            rustix::rand::GetRandomFlags::empty(),
+        )?)
     }
 }

@@ -16,6 +16,7 @@ mod interrupts;
 mod machine;
 mod memory;
 mod outcome;
+mod pci_device;
 mod poller;
 mod raw;
 mod runtime_dir;
@@ -33,7 +34,8 @@ use session::Session;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::ExitCode;
-use vm_config::{Console, OnReboot, VmConfig};
+use virtio_block::FileStorage;
+use vm_config::{Console, Disk, OnReboot, VmConfig};
 
 fn main() -> ExitCode {
     let refused = |message: String| {
@@ -70,6 +72,11 @@ fn run(arguments: &Arguments) -> Result<Option<Outcome>, String> {
         .as_deref()
         .map(|path| open(path, "initrd"))
         .transpose()?;
+    let disks = config
+        .disks
+        .iter()
+        .map(open_disk)
+        .collect::<Result<Vec<_>, _>>()?;
     if arguments.is_check {
         println!(
             "{}: the configuration of VM \"{}\" is good",
@@ -90,6 +97,7 @@ fn run(arguments: &Arguments) -> Result<Option<Outcome>, String> {
         kvm,
         kernel,
         initrd,
+        disks,
         output,
         room,
     };
@@ -117,6 +125,11 @@ fn read_config(path: &Path) -> Result<VmConfig, String> {
 
 fn open(path: &Path, what: &str) -> Result<File, String> {
     File::open(path).map_err(|error| format!("{what} {}: {error}", path.display()))
+}
+
+fn open_disk(disk: &Disk) -> Result<FileStorage, String> {
+    FileStorage::open(&disk.path, disk.readonly)
+        .map_err(|error| format!("disk {}: {error}", disk.path.display()))
 }
 
 /// With the console on a socket the folder is vital; otherwise only the
