@@ -462,6 +462,18 @@ fn a_disk_that_breaks_the_rules_is_reset_and_gone() {
 }
 
 #[test]
+fn a_disk_is_gone_on_all_its_queues() {
+    let machine = machine(ALL, &[4, 4]);
+    machine.platform.set_cpu(0, 2);
+    let disk = machine.open().unwrap();
+    machine.model.with(|state| state.side(0).set_used_index(1));
+    machine.model.interrupt(0);
+    machine.platform.set_cpu(1, 2);
+    disk.submit(Request::flush(machine.results.clone(), 1));
+    assert_eq!(machine.results.take(), [(1, Err(BlockError::Gone))]);
+}
+
+#[test]
 fn memory_of_a_disk_that_does_not_reset_is_kept() {
     let machine = machine(ALL, &[16]);
     let disk = machine.open().unwrap();

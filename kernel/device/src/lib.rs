@@ -14,6 +14,8 @@ extern crate alloc;
 extern crate std;
 
 mod interrupt_table;
+#[cfg(target_os = "none")]
+mod machine;
 pub mod pci;
 mod platform;
 #[cfg(feature = "simulation")]
@@ -21,4 +23,6 @@ pub mod simulation;
 pub mod virtio;
 
 pub use interrupt_table::InterruptTable;
+#[cfg(target_os = "none")]
+pub use machine::{INTERRUPTS, Machine, PciPorts, SharedMemory};
 pub use platform::{InterruptHandler, MsiMessage, Platform, Registers};
