@@ -13,6 +13,7 @@ extern crate alloc;
 #[cfg(any(test, feature = "simulation"))]
 extern crate std;
 
+mod firmware_memory;
 mod interrupt_table;
 #[cfg(target_os = "none")]
 mod machine;
@@ -22,6 +23,7 @@ mod platform;
 pub mod simulation;
 pub mod virtio;
 
+pub use firmware_memory::FirmwareMemory;
 pub use interrupt_table::InterruptTable;
 #[cfg(target_os = "none")]
 pub use machine::{INTERRUPTS, Machine, PciPorts, SharedMemory};
