@@ -45,7 +45,8 @@ impl DmaMemory {
     /// Panics unless an aligned `T` lies at `offset`.
     #[inline]
     fn at<T>(&self, offset: usize) -> *mut T {
-        let fits = offset < self.len && self.len - offset >= size_of::<T>();
+        // The block has at least a page, so this does not wrap.
+        let fits = offset <= self.len - size_of::<T>();
         assert!(fits && offset.is_multiple_of(size_of::<T>()), "invariant: access inside, aligned");
         // SAFETY: inside of the block, which `pointer` begins.
         unsafe { self.pointer.add(offset).cast() }
