@@ -79,7 +79,10 @@ pub(crate) fn calibrate() {
 
 fn set_rates(tsc_ticks: u64, timer_ticks: u64, ns: u64) {
     let ratio = |over: u64, under: u64| ((u128::from(over) << 32) / u128::from(under)) as u64;
-    TSC_HZ.store((u128::from(tsc_ticks) * 1_000_000_000 / u128::from(ns)) as u64, Ordering::Relaxed);
+    TSC_HZ.store(
+        (u128::from(tsc_ticks) * 1_000_000_000 / u128::from(ns)) as u64,
+        Ordering::Relaxed,
+    );
     NS_PER_TSC.store(ratio(ns, tsc_ticks), Ordering::Relaxed);
     TICKS_PER_NS.store(ratio(timer_ticks, ns), Ordering::Relaxed);
 }

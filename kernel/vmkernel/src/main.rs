@@ -15,8 +15,13 @@ mod start {
 #[cfg(target_os = "none")]
 fn main(info: hal::boot::BootInfo) -> ! {
     use core::fmt::Write;
-    
-    let _ = writeln!(crate::panic::Serial, "hello {} {}", info.command_line, info.archive.len());
+
+    let _ = writeln!(
+        crate::panic::Serial,
+        "hello {} {}",
+        info.command_line,
+        info.archive.len()
+    );
     panic!("test");
 }
 

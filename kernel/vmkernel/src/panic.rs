@@ -16,7 +16,12 @@ impl Write for Serial {
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     hal::power::stop_others();
-    let _ = writeln!(Serial, "\nVMkernel panic on CPU {}: {}", hal::cpu::id(), info.message());
+    let _ = writeln!(
+        Serial,
+        "\nVMkernel panic on CPU {}: {}",
+        hal::cpu::id(),
+        info.message()
+    );
     if let Some(location) = info.location() {
         let _ = writeln!(Serial, "  at {location}");
     }
