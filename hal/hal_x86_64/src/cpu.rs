@@ -208,6 +208,28 @@ pub fn take_interrupts() {
     unsafe { asm!("sti", "nop", "cli", options(nostack)) }
 }
 
+/// A word from the CPU's own source of random numbers, if it has one that
+/// delivers.
+pub fn random_word() -> Option<u64> {
+    let features = features();
+    let mut word: u64 = 0;
+    let mut is_good: u8 = 0;
+    for _ in 0..10 {
+        // SAFETY: the instruction is one that CPUID offers.
+        unsafe {
+            if features.rdseed {
+                asm!("rdseed {}", "setc {}", out(reg) word, out(reg_byte) is_good, options(nomem, nostack));
+            } else if features.rdrand {
+                asm!("rdrand {}", "setc {}", out(reg) word, out(reg_byte) is_good, options(nomem, nostack));
+            }
+        }
+        if is_good != 0 {
+            return Some(word);
+        }
+    }
+    None
+}
+
 /// Stops this CPU for good.
 pub fn halt() -> ! {
     loop {

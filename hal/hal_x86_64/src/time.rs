@@ -87,22 +87,9 @@ fn set_rates(tsc_ticks: u64, timer_ticks: u64, ns: u64) {
     TICKS_PER_NS.store(ratio(timer_ticks, ns), Ordering::Relaxed);
 }
 
-/// The hardware clock's registers, as the MC146818 has them: seconds, minutes,
-/// hours, day, month, year, and status B. Waits out an update in progress.
-pub fn read_rtc() -> [u8; 7] {
-    loop {
-        let before = rtc_registers();
-        if rtc(0x0a) & 0x80 == 0 && before == rtc_registers() {
-            return before;
-        }
-    }
-}
-
-fn rtc_registers() -> [u8; 7] {
-    [0x00, 0x02, 0x04, 0x07, 0x08, 0x09, 0x0b].map(rtc)
-}
-
-fn rtc(index: u8) -> u8 {
-    port::out8(0x70, index | 0x80);
+/// A register of the hardware clock and its memory (MC146818), with NMI left
+/// enabled.
+pub fn read_cmos(index: u8) -> u8 {
+    port::out8(0x70, index & 0x7f);
     port::in8(0x71)
 }

@@ -91,6 +91,12 @@ pub fn with_current<T>(with: impl FnOnce(&Arc<Thread>) -> T) -> T {
     )
 }
 
+/// The running thread's name, for a panic's report: `None` where it cannot be
+/// told without waiting.
+pub fn current_name() -> Option<alloc::string::String> {
+    this().current.try_lock()?.as_ref().map(|thread| thread.name())
+}
+
 /// Makes this CPU's flow its idle thread and runs others for ever.
 pub fn run_cpu() -> ! {
     let idle = Builder::new(format!("idle/{}", cpu::id())).without_task();
