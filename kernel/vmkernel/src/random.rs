@@ -29,6 +29,11 @@ pub fn add_event() {
     }
 }
 
+/// Adds bytes from the host's entropy device.
+pub fn add_host_bytes(bytes: &[u8]) {
+    GENERATOR.lock().mix(Source::VirtioRng, bytes);
+}
+
 /// Fills `bytes`; before there is a seed, with what there is.
 pub fn fill(bytes: &mut [u8]) {
     let mut generator = GENERATOR.lock();
