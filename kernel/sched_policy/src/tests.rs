@@ -88,8 +88,8 @@ fn a_waiting_thread_can_be_removed_and_changed() {
         let _ = queue.wake(id, entity, 0, false);
     }
     assert_eq!(queue.load().waiting, 9);
-    assert_eq!(queue.remove(&mut entities[4]), Some(4));
-    assert_eq!(queue.remove(&mut entities[4]), None);
+    assert_eq!(queue.remove(&mut entities[4], 0), Some(4));
+    assert_eq!(queue.remove(&mut entities[4], 0), None);
     entities[4].set_params(limited(500_000), 0).unwrap();
     let _ = queue.wake(4, &mut entities[4], 0, false);
     let mut seen: Vec<usize> = std::iter::from_fn(|| queue.pick(0)).collect();
@@ -134,20 +134,26 @@ fn until_it_wakes(sim: &mut Sim, thread: usize) {
 
 #[test]
 fn a_sleeper_starts_promptly_but_banks_nothing() {
-    let mut sim = Sim::new(1);
-    (0..2).for_each(|_| _ = sim.hog(1024));
-    let habit = Habit {
-        run: 400 * MS,
-        sleep: 10 * SECOND,
-    };
-    let sleeper = sim.spawn(Params::DEFAULT, habit, SECOND);
-    sim.run_until(SECOND);
-    let got = window(&mut sim, &[sleeper], 10 * MS)[0];
-    assert!(got > 0, "it waited 10 ms");
-    until_it_wakes(&mut sim, sleeper);
-    let got = window(&mut sim, &[sleeper], 300 * MS)[0];
-    assert!(got <= 100 * MS + SLEEPER_CREDIT + 2 * SLICE_MAX, "{got}");
-    assert!(got + 2 * SLICE_MAX >= 100 * MS, "{got}");
+    for hogs in 1..4 {
+        let mut sim = Sim::new(1);
+        (0..hogs).for_each(|_| _ = sim.hog(1024));
+        let habit = Habit {
+            run: 400 * MS,
+            sleep: 10 * SECOND,
+        };
+        let sleeper = sim.spawn(Params::DEFAULT, habit, SECOND);
+        sim.run_until(SECOND);
+        let got = window(&mut sim, &[sleeper], 10 * MS)[0];
+        assert!(got > 0, "it waited 10 ms");
+        until_it_wakes(&mut sim, sleeper);
+        let got = window(&mut sim, &[sleeper], 300 * MS)[0];
+        let share = 300 * MS / (hogs + 1);
+        assert!(
+            got <= share + SLEEPER_CREDIT + 2 * SLICE_MAX,
+            "{got} of {share}"
+        );
+        assert!(got + 2 * SLICE_MAX >= share, "{got} of {share}");
+    }
 }
 
 #[test]
@@ -397,6 +403,17 @@ proptest! {
         if habit.sleep == 0 && !neighbour {
             prop_assert!(least + 2 * SLICE_MAX >= part(limit), "{least} of {}", part(limit));
         }
+    }
+
+    /// Nor is it a privilege: little is given beyond it.
+    #[test]
+    fn reservations_are_not_exceeded(ppm in 10_000..900_000u32) {
+        let mut sim = Sim::new(1);
+        let thread = sim.spawn(Params { weight: 2, ..reserved(ppm) }, Habit::HOG, 0);
+        sim.hog(1_000_000);
+        sim.run_until(SECOND);
+        let used = window(&mut sim, &[thread], SECOND)[0];
+        prop_assert!(used <= part(ppm) * 105 / 100 + SLICE_MAX, "{used} of {}", part(ppm));
     }
 
     /// Waiting for others saves no more than sleeping does.
