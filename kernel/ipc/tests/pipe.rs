@@ -1,4 +1,5 @@
 //! Pipes against a queue, and with real threads.
+#![allow(clippy::unwrap_used)] // A test fails by panicking, helpers included.
 
 use abi::Errno;
 use abi::event::Events;

@@ -1,4 +1,5 @@
 //! File contents against a vector of bytes.
+#![allow(clippy::unwrap_used)] // A test fails by panicking, helpers included.
 
 use abi::Errno;
 use abi::fs::{FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE};
