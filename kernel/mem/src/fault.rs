@@ -57,6 +57,16 @@ impl From<OutOfMemory> for FaultError {
     }
 }
 
+impl From<FaultError> for abi::Errno {
+    fn from(error: FaultError) -> Self {
+        match error {
+            FaultError::OutOfMemory => Self::ENOMEM,
+            FaultError::BusError => Self::EIO,
+            FaultError::NoArea | FaultError::Denied => Self::EFAULT,
+        }
+    }
+}
+
 impl Space {
     /// Makes `access` to the byte at `va` possible. A fault that another thread
     /// has resolved meanwhile is none.

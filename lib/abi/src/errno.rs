@@ -53,6 +53,7 @@ errnos! {
     EPIPE = 32, "Broken pipe.";
     EDOM = 33, "Numerical argument out of domain.";
     ERANGE = 34, "Numerical result out of range.";
+    EDEADLK = 35, "Resource deadlock avoided.";
     ENAMETOOLONG = 36, "File name too long.";
     ENOLCK = 37, "No locks available.";
     ENOSYS = 38, "Function not implemented.";
@@ -148,6 +149,7 @@ errnos! {
     EOWNERDEAD = 130, "Owner died.";
     ENOTRECOVERABLE = 131, "State not recoverable.";
     ERFKILL = 132, "Operation not possible due to RF-kill.";
+    ERESTARTNOHAND = 514, "Internal: repeated unless a handler runs; programs see EINTR.";
 }
 
 impl Errno {

@@ -4,5 +4,14 @@
 #![forbid(unsafe_code)]
 
 pub mod errno;
+pub mod event;
+pub mod fs;
+pub mod lock;
+pub mod process;
+pub mod signal;
+pub mod socket;
+pub mod syscall;
+pub mod tty;
+pub mod kvm_irqchip;
 
 pub use errno::Errno;

@@ -1,0 +1,3 @@
+//! The hardware layer's frames and accounts.
+
+pub use hal::mem::{Account, Charge, Frame, OutOfMemory, PAGE_SIZE};
