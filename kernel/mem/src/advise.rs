@@ -146,7 +146,7 @@ impl State {
         if range.is_empty() {
             return Ok(());
         }
-        self.areas.reserve(2).map_err(no_memory)?;
+        self.areas.prepare_cuts(range).map_err(no_memory)?;
         let inside = self.areas.carve(range);
         for index in inside.clone() {
             self.areas.at_mut(index).flags.set(flag, on);

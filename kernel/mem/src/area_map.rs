@@ -13,7 +13,7 @@ use hal::mem::OutOfMemory;
 use crate::area::{Area, AreaFlags, Backing};
 use crate::{MemoryObject, PAGE, USER_END};
 
-/// Areas one space may have.
+/// Areas one space may have before it gets no more (vm.max_map_count).
 const MAX_AREAS: usize = 65_530;
 /// What stays free below an area that grows downwards.
 pub(crate) const STACK_GUARD: u64 = 256 * PAGE;
@@ -60,12 +60,32 @@ impl AreaMap {
         &self.areas[indices]
     }
 
-    /// Makes sure that `extra` areas can be added.
+    /// Makes sure that there is room for `extra` more areas.
     pub(crate) fn reserve(&mut self, extra: usize) -> Result<(), OutOfMemory> {
-        if self.areas.len() + extra > MAX_AREAS {
+        reserve(&mut self.areas, extra)
+    }
+
+    /// Makes sure that one more area may be inserted, besides what two cuts need.
+    pub(crate) fn prepare_insertion(&mut self) -> Result<(), OutOfMemory> {
+        if self.areas.len() > MAX_AREAS {
+            Err(OutOfMemory)
+        } else {
+            self.reserve(3)
+        }
+    }
+
+    /// Makes sure that `range` may be carved out.
+    pub(crate) fn prepare_cuts(&mut self, range: &Range<u64>) -> Result<(), OutOfMemory> {
+        let is_inside = |va| {
+            let area = self.areas.get(self.position(va));
+            usize::from(area.is_some_and(|area| area.start < va))
+        };
+        let cuts = is_inside(range.start) + is_inside(range.end);
+        // Without a cut there is nothing that the limit could be about.
+        if cuts > 0 && self.areas.len() + cuts > MAX_AREAS {
             return Err(OutOfMemory);
         }
-        reserve(&mut self.areas, extra)
+        self.reserve(2)
     }
 
     /// Index of the first area that ends above `va`.
@@ -140,8 +160,8 @@ impl AreaMap {
         }
     }
 
-    /// Cuts areas at both ends of `range`; the indices of those inside. Needs
-    /// room for two.
+    /// Cuts areas at both ends of `range`; the indices of those inside. After
+    /// [`AreaMap::prepare_cuts`].
     pub(crate) fn carve(&mut self, range: &Range<u64>) -> Range<usize> {
         self.split(range.start);
         self.split(range.end);
@@ -154,7 +174,7 @@ impl AreaMap {
         range: &Range<u64>,
         garbage: &mut Vec<Arc<dyn MemoryObject>>,
     ) -> Result<(), OutOfMemory> {
-        self.reserve(2)?;
+        self.prepare_cuts(range)?;
         let objects = self.areas[self.touching(range)]
             .iter()
             .filter(|area| matches!(area.backing, Backing::Object { .. }))

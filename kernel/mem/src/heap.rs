@@ -29,7 +29,7 @@ impl State {
             return None;
         }
         self.check_limit(new - old).ok()?;
-        self.areas.reserve(1).ok()?;
+        self.areas.prepare_insertion().ok()?;
         self.areas.insert(Area {
             start: old,
             end: new,

@@ -50,7 +50,9 @@ impl State {
     fn protect(&mut self, range: &Range<u64>, prot: Prot) -> Result<(), Errno> {
         let (end, result) = self.protectable(range, prot);
         if end > range.start {
-            self.areas.reserve(2).map_err(no_memory)?;
+            self.areas
+                .prepare_cuts(&(range.start..end))
+                .map_err(no_memory)?;
             self.apply_protection(&(range.start..end), prot);
         }
         result

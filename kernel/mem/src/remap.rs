@@ -121,7 +121,6 @@ impl State {
     fn remap_fixed(&mut self, request: &Request, to: u64) -> Result<u64, Errno> {
         self.remapped_area(request)?;
         let target = to..to + request.new_len;
-        self.areas.reserve(6).map_err(no_memory)?;
         self.unmap(&target).map_err(no_memory)?;
         self.move_to(request, to)
     }
@@ -182,14 +181,17 @@ impl State {
         } else {
             new_len.saturating_sub(old_len)
         })?;
-        // Two cuts of the old range and the new area itself.
-        self.areas.reserve(5).map_err(no_memory)?;
+        // Two cuts of the old range and the new area itself: after this nothing
+        // can fail but the pages' move.
+        let removal = self.areas.prepare_removal(old, &mut self.garbage.objects);
+        removal.map_err(no_memory)?;
+        self.areas.prepare_insertion().map_err(no_memory)?;
         let index = self.remapped_area(request)?;
         let area = moved(self.areas.at(index), old.start, to, *new_len);
         let part = old.start..old.start + old_len.min(*new_len);
         self.move_pages(&part, to)?;
         if !keeps {
-            self.unmap(old).map_err(no_memory)?;
+            self.unmap_prepared(old);
         }
         self.areas.insert(area);
         self.mapped += new_len;

@@ -193,14 +193,13 @@ impl Space {
         // Room for what is dropped cannot be had for certain here; without it
         // areas stay until the space is dropped.
         let state = &mut *state;
-        if state
+        match state
             .areas
             .prepare_removal(&all, &mut state.garbage.objects)
-            .is_ok()
         {
-            state.mapped -= state.areas.remove(&all, &mut state.garbage.objects);
+            Ok(()) => state.unmap_prepared(&all),
+            Err(OutOfMemory) => state.zap(&all),
         }
-        state.zap(&all);
     }
 
     /// Frees the pages in `range` piece by piece, letting others run between
@@ -226,12 +225,10 @@ impl State {
 
     /// Frees the first pages in `range`; the address to go on from.
     fn zap_some(&mut self, range: Range<u64>) -> u64 {
-        let index = self.areas.position(range.start);
-        let Some(area) = self.areas.get(index).filter(|area| area.start < range.end) else {
+        let Some(start) = self.table.next_mapped(range.clone()) else {
             return range.end;
         };
-        let start = range.start.max(area.start);
-        let end = start.saturating_add(PIECE).min(area.end).min(range.end);
+        let end = start.saturating_add(PIECE).min(range.end);
         self.zap(&(start..end));
         end
     }
@@ -251,9 +248,14 @@ impl State {
         }
         self.areas
             .prepare_removal(range, &mut self.garbage.objects)?;
+        self.unmap_prepared(range);
+        Ok(())
+    }
+
+    /// As [`State::unmap`], after [`AreaMap::prepare_removal`].
+    pub(crate) fn unmap_prepared(&mut self, range: &Range<u64>) {
         self.mapped -= self.areas.remove(range, &mut self.garbage.objects);
         self.zap(range);
-        Ok(())
     }
 }
 

@@ -231,6 +231,17 @@ impl PageTable {
             .cloned()
     }
 
+    /// The first address in `range` at which a page is mapped.
+    #[must_use]
+    pub fn next_mapped(&self, range: Range<u64>) -> Option<u64> {
+        self.root
+            .lock()
+            .pages
+            .range(range)
+            .next()
+            .map(|(&va, _)| va)
+    }
+
     /// Calls `visit` for every mapped page in `range`.
     pub fn for_each(&self, range: Range<u64>, mut visit: impl FnMut(u64, Mapping)) {
         for (&va, mapping) in self.root.lock().pages.range(range) {

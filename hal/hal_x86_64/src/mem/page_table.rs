@@ -196,6 +196,13 @@ impl PageTable {
         (entry & OWNED != 0).then(|| mapping(entry))
     }
 
+    /// The first address in `range` at which a page is mapped. What has no tables
+    /// is passed over, so a large empty range costs little.
+    pub fn next_mapped(&self, range: Range<u64>) -> Option<u64> {
+        // SAFETY: the root lives; `&self` keeps changes away.
+        unsafe { table::first_leaf(self.root.address, range.start & !0xfff, range.end.min(USER_END)) }
+    }
+
     /// Calls `visit` for every mapped page in `range`.
     pub fn for_each(&self, range: Range<u64>, mut visit: impl FnMut(u64, Mapping)) {
         let end = range.end.min(USER_END);

@@ -131,6 +131,28 @@ pub(crate) unsafe fn find_or_make(root: u64, address: u64, account: &Account) ->
     Ok(&unsafe { entries(table) }[index(address, LEAF)])
 }
 
+/// The table of the leaf entry for `address`, or the next address that may have
+/// one.
+///
+/// # Safety
+/// As [`find`].
+#[inline]
+unsafe fn leaf_table(root: u64, address: u64) -> Result<&'static [AtomicU64; ENTRIES], Option<u64>> {
+    let mut table = root;
+    let mut level = TOP;
+    while level > LEAF {
+        // SAFETY: `table` is the root or was pointed to by a present entry.
+        let entry = unsafe { entries(table) }[index(address, level)].load(Ordering::Acquire);
+        if entry & PRESENT == 0 {
+            return Err((address & !(span(level) - 1)).checked_add(span(level)));
+        }
+        table = entry & ADDRESS;
+        level -= 1;
+    }
+    // SAFETY: as above.
+    Ok(unsafe { entries(table) })
+}
+
 /// Calls `visit` on every leaf entry in use within `start..end`, passing over
 /// what has no tables.
 ///
@@ -138,22 +160,16 @@ pub(crate) unsafe fn find_or_make(root: u64, address: u64, account: &Account) ->
 /// As [`find_or_make`].
 pub(crate) unsafe fn for_each_leaf(root: u64, start: u64, end: u64, visit: &mut dyn FnMut(u64, &AtomicU64)) {
     let mut address = start;
-    'next: while address < end {
-        let mut table = root;
-        let mut level = TOP;
-        while level > LEAF {
-            // SAFETY: `table` is the root or was pointed to by a present entry.
-            let entry = unsafe { entries(table) }[index(address, level)].load(Ordering::Acquire);
-            if entry & PRESENT == 0 {
-                let Some(next) = (address & !(span(level) - 1)).checked_add(span(level)) else { return };
+    while address < end {
+        // SAFETY: passed on.
+        let leaves = match unsafe { leaf_table(root, address) } {
+            Ok(leaves) => leaves,
+            Err(Some(next)) => {
                 address = next;
-                continue 'next;
+                continue;
             }
-            table = entry & ADDRESS;
-            level -= 1;
-        }
-        // SAFETY: as above.
-        let leaves = unsafe { entries(table) };
+            Err(None) => return,
+        };
         loop {
             let leaf = &leaves[index(address, LEAF)];
             if leaf.load(Ordering::Relaxed) != 0 {
@@ -165,6 +181,28 @@ pub(crate) unsafe fn for_each_leaf(root: u64, start: u64, end: u64, visit: &mut 
             }
         }
     }
+}
+
+/// The first address within `start..end` whose leaf entry is in use.
+///
+/// # Safety
+/// As [`find`].
+pub(crate) unsafe fn first_leaf(root: u64, start: u64, end: u64) -> Option<u64> {
+    let mut address = start;
+    while address < end {
+        // SAFETY: passed on.
+        match unsafe { leaf_table(root, address) } {
+            Ok(leaves) => {
+                let first = index(address, LEAF);
+                if let Some(found) = leaves[first..].iter().position(|leaf| leaf.load(Ordering::Relaxed) != 0) {
+                    return Some(address + found as u64 * span(LEAF)).filter(|&found| found < end);
+                }
+                address = (address & !(span(LEAF + 1) - 1)) + span(LEAF + 1);
+            }
+            Err(next) => address = next?,
+        }
+    }
+    None
 }
 
 /// Frees all tables below the entries `slots` of `root`, and the frames that

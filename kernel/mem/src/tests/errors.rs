@@ -233,13 +233,19 @@ fn too_many_areas_are_enomem() {
         map_at(&space, AT + n * 2 * PAGE, 1, R);
         map_at(&space, AT + (n * 2 + 1) * PAGE, 1, RW);
     }
+    let last = space
+        .mmap(AT - 0x10_0000, 3 * PAGE, R, ANON(), FIXED)
+        .unwrap();
     let before = space.mapped_bytes();
     assert_eq!(
         space.mmap(0, PAGE, RW, ANON(), ANYWHERE),
         Err(Errno::ENOMEM)
     );
-    map_at(&space, AT, 1, R);
+    assert_eq!(space.munmap(last + PAGE, PAGE), Err(Errno::ENOMEM));
+    assert_eq!(space.mprotect(last + PAGE, PAGE, RW), Err(Errno::ENOMEM));
     assert_eq!(space.mapped_bytes(), before);
+    assert_eq!(space.munmap(last, 3 * PAGE), Ok(()));
+    assert_eq!(map(&space, 1, RW), space.layout().mmap_top - PAGE);
 }
 
 #[test]
