@@ -223,6 +223,9 @@ impl State {
 
     /// Bytes mapped in `range`.
     pub(crate) fn bytes_in(&self, range: &Range<u64>) -> u64 {
+        if range.is_empty() {
+            return 0;
+        }
         let inside = self.areas.slice(self.areas.touching(range)).iter();
         inside
             .map(|area| area.end.min(range.end) - area.start.max(range.start))

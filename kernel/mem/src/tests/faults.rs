@@ -321,6 +321,50 @@ fn a_guest_hears_before_pages_go() {
 }
 
 #[test]
+fn a_guest_hears_of_pages_that_move_away() {
+    let (space, account) = space();
+    let guest = observe(&space);
+    let at = map(&space, 2, RW);
+    space.write(at, &[3]).unwrap();
+    let answer = space.frame_for(at, Access::Write).unwrap();
+    guest.held.lock().unwrap().insert(at, answer);
+    let flags = RemapFlags::MAY_MOVE | RemapFlags::DONT_UNMAP;
+    let to = space.mremap(at, PAGE, PAGE, flags, 0).unwrap();
+    assert!(guest.held.lock().unwrap().is_empty());
+    assert_eq!((space.load_u32(to), space.load_u32(at)), (Ok(3), Ok(0)));
+    assert_eq!(space.mapped_bytes(), 3 * PAGE);
+    drop(space);
+    assert_eq!(account.used(), 0);
+}
+
+#[test]
+fn copies_are_not_forgotten_when_areas_join() {
+    let (space, account) = space();
+    let file = File::new(1, 3, 3, &account);
+    let text = Prot::READ | Prot::EXEC;
+    // Of three parts that become one, only one has a copy; each order in turn.
+    for patched in 0..3 {
+        let map = |page: u64| {
+            let at = AT + page * PAGE;
+            space
+                .mmap(at, PAGE, RW, file.kind(page, false), MapFlags::FIXED)
+                .unwrap();
+            if page == patched {
+                space.write(at, &[0x90]).unwrap();
+            }
+            space.mprotect(at, PAGE, text).unwrap();
+        };
+        [2, 0, 1].into_iter().for_each(map);
+        assert_eq!(space.areas().unwrap().len(), 1);
+        let child = space.fork(&account).unwrap();
+        let mut byte = [0];
+        child.read(AT + patched * PAGE, &mut byte).unwrap();
+        assert_eq!(byte, [0x90], "the child lost the copy of page {patched}");
+        space.munmap(AT, 3 * PAGE).unwrap();
+    }
+}
+
+#[test]
 fn a_guest_hears_of_the_end() {
     let (space, account) = space();
     let guest = observe(&space);
