@@ -106,13 +106,11 @@ impl PageTable {
     /// An empty address space, its tables charged to `account`.
     pub fn new(account: &Account) -> Result<Self, OutOfMemory> {
         let frame = Frame::zeroed(account)?;
-        for slot in ENTRIES / 2..ENTRIES {
-            // SAFETY: the kernel's root is never freed.
-            let entry = unsafe { table::entries(super::kernel_root()) }[slot].load(Ordering::Relaxed);
-            if entry != 0 {
-                frame.write_u64(slot * 8, entry);
-            }
-        }
+        // SAFETY: the kernel's root is never freed.
+        let kernel = unsafe { table::entries(super::kernel_root()) };
+        table::for_each_used(&kernel[ENTRIES / 2..], |slot, entry| {
+            frame.write_u64((ENTRIES / 2 + slot) * 8, entry.load(Ordering::Relaxed));
+        });
         let root = Arc::new(Root { address: frame.into_raw(), active: AtomicU64::new(0) });
         Ok(Self { root, account: account.clone() })
     }

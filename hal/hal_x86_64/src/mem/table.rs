@@ -29,6 +29,31 @@ pub(crate) const ENTRIES: usize = 512;
 pub(crate) const LEAF: u32 = 0;
 const TOP: u32 = 3;
 
+/// Entries that are looked at together: those of a cache line. Most tables are
+/// nearly empty.
+const LINE: usize = 8;
+
+/// Whether none of these entries is in use.
+#[inline]
+fn is_clear(line: &[AtomicU64]) -> bool {
+    line.iter().fold(0, |all, entry| all | entry.load(Ordering::Relaxed)) == 0
+}
+
+/// Calls `visit` for each entry of `table` that is in use, with its place.
+#[inline]
+pub(crate) fn for_each_used(table: &[AtomicU64], mut visit: impl FnMut(usize, &AtomicU64)) {
+    for (line, entries) in table.as_chunks::<LINE>().0.iter().enumerate() {
+        if is_clear(entries) {
+            continue;
+        }
+        for (place, entry) in entries.iter().enumerate() {
+            if entry.load(Ordering::Relaxed) != 0 {
+                visit(line * LINE + place, entry);
+            }
+        }
+    }
+}
+
 /// Bytes that one entry of `level` covers.
 #[inline]
 pub(crate) const fn span(level: u32) -> u64 {
@@ -171,11 +196,15 @@ pub(crate) unsafe fn for_each_leaf(root: u64, start: u64, end: u64, visit: &mut 
             Err(None) => return,
         };
         loop {
-            let leaf = &leaves[index(address, LEAF)];
-            if leaf.load(Ordering::Relaxed) != 0 {
-                visit(address, leaf);
+            let place = index(address, LEAF);
+            if place.is_multiple_of(LINE) && is_clear(&leaves[place..place + LINE]) {
+                address += LINE as u64 * span(LEAF);
+            } else {
+                if leaves[place].load(Ordering::Relaxed) != 0 {
+                    visit(address, &leaves[place]);
+                }
+                address += span(LEAF);
             }
-            address += span(LEAF);
             if address >= end || index(address, LEAF) == 0 {
                 break;
             }
@@ -193,11 +222,14 @@ pub(crate) unsafe fn first_leaf(root: u64, start: u64, end: u64) -> Option<u64> 
         // SAFETY: passed on.
         match unsafe { leaf_table(root, address) } {
             Ok(leaves) => {
-                let first = index(address, LEAF);
-                if let Some(found) = leaves[first..].iter().position(|leaf| leaf.load(Ordering::Relaxed) != 0) {
-                    return Some(address + found as u64 * span(LEAF)).filter(|&found| found < end);
+                let place = index(address, LEAF);
+                if place.is_multiple_of(LINE) && is_clear(&leaves[place..place + LINE]) {
+                    address += LINE as u64 * span(LEAF);
+                } else if leaves[place].load(Ordering::Relaxed) == 0 {
+                    address += span(LEAF);
+                } else {
+                    return Some(address);
                 }
-                address = (address & !(span(LEAF + 1) - 1)) + span(LEAF + 1);
             }
             Err(next) => address = next?,
         }
@@ -219,11 +251,9 @@ pub(crate) unsafe fn free_below(root: u64, slots: core::ops::Range<usize>) {
 /// As [`free_below`].
 unsafe fn free_slots(table: u64, level: u32, slots: core::ops::Range<usize>) {
     // SAFETY: the table is the caller's to take apart.
-    for slot in unsafe { &entries(table)[slots] } {
+    let table = unsafe { entries(table) };
+    for_each_used(&table[slots], |_, slot| {
         let entry = slot.swap(0, Ordering::Relaxed);
-        if entry == 0 {
-            continue;
-        }
         if level > LEAF {
             // SAFETY: the entry owned the table below; nobody else reaches it.
             unsafe {
@@ -234,5 +264,5 @@ unsafe fn free_slots(table: u64, level: u32, slots: core::ops::Range<usize>) {
             // SAFETY: the leaf held this reference.
             drop(unsafe { Frame::from_raw(entry & ADDRESS) });
         }
-    }
+    });
 }
