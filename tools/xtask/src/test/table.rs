@@ -120,6 +120,30 @@ pub fn rows(programs: &[String]) -> Vec<MachineTest> {
     rows
 }
 
+/// A person lands in the demo VM, leaves it for the host's shell, comes back, presses its power button, and
+/// switches the host off.
+const OPERATOR: [Line; 18] = [
+    Line::Expect("in a VM of Alster"),
+    Line::Expect("# "),
+    Line::Send("echo in-the-guest-$((40 + 2))\n"),
+    Line::Expect("in-the-guest-42"),
+    Line::Expect("# "),
+    Line::Send("\x1d"),
+    Line::Expect("host's shell; "),
+    Line::Expect("# "),
+    Line::Send("alster vm console demo\n"),
+    // What the guest printed before is shown again.
+    Line::Expect("in-the-guest-42"),
+    Line::Expect("# "),
+    Line::Send("\x1d"),
+    Line::Expect("# "),
+    Line::Send("alster vm stop demo\n"),
+    Line::Expect("the VM demo ended (exit status 0)"),
+    Line::Send("\n"),
+    Line::Expect("# "),
+    Line::Send("poweroff\n"),
+];
+
 // LONG: one row a test
 fn fixed() -> Vec<MachineTest> {
     use Line::{Expect, Send};
@@ -145,11 +169,18 @@ fn fixed() -> Vec<MachineTest> {
             .append("verdict -- --headless")
             .talk(&[Expect("in a VM of Alster")])
             .limit_s(300),
+        MachineTest::new("operator").talk(&OPERATOR).limit_s(300),
         // The same programs and the same VM on Linux with KVM.
         MachineTest::new("demo_vm_on_linux")
             .host(Host::Linux)
             .append("-- /bin/init --headless")
             .talk(&[Expect("in a VM of Alster")])
+            .limit_s(300),
+        MachineTest::new("operator_on_linux")
+            .host(Host::Linux)
+            .append("-- /bin/init")
+            .talk(&OPERATOR)
+            .verdict(Verdict::PowerOff)
             .limit_s(300),
     ]
 }
