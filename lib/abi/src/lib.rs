@@ -4,5 +4,10 @@
 #![forbid(unsafe_code)]
 
 pub mod errno;
+pub mod ioctl;
+pub mod kvm;
+pub mod kvm_run;
+pub mod kvm_vcpu;
+pub mod kvm_vm;
 
 pub use errno::Errno;
