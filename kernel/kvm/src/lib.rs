@@ -1,0 +1,15 @@
+//! Virtual machines behind the KVM interface.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod backend;
+pub mod cpuid;
+pub mod event;
+pub mod exit;
+#[cfg(test)]
+mod fake;
+pub mod translate;
