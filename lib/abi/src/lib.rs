@@ -9,5 +9,6 @@ pub mod kvm;
 pub mod kvm_run;
 pub mod kvm_vcpu;
 pub mod kvm_vm;
+pub mod kvm_irqchip;
 
 pub use errno::Errno;
