@@ -6,9 +6,9 @@
 pub mod errno;
 pub mod ioctl;
 pub mod kvm;
+pub mod kvm_irqchip;
 pub mod kvm_run;
 pub mod kvm_vcpu;
 pub mod kvm_vm;
-pub mod kvm_irqchip;
 
 pub use errno::Errno;

@@ -1,0 +1,172 @@
+//! Debian's kernels and busybox: fetched and unpacked, never installed.
+//!
+//! Main type: [`DebianKernel`]. Which package is the current one is asked of apt; what was fetched is written
+//! down beside it, and used until that note is deleted. Neighbours: guests run the cloud flavour, the
+//! comparison with Linux runs the full one.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+use super::packages;
+use crate::command::{find, output, program, run_quietly, timed};
+use crate::house::{House, write_if_changed};
+
+/// Which of Debian's kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavour {
+    /// For virtual machines: small.
+    Cloud,
+    /// For everything: the one with all drivers.
+    Full,
+}
+
+/// An unpacked kernel.
+#[derive(Clone, Debug)]
+pub struct DebianKernel {
+    /// Its release, as `uname -r` prints it.
+    pub release: String,
+    /// The bzImage.
+    pub image: PathBuf,
+    /// Its folder of modules.
+    pub modules: PathBuf,
+}
+
+impl Flavour {
+    /// The package that always depends on the current kernel of this flavour.
+    fn metapackage(self) -> &'static str {
+        match self {
+            Flavour::Cloud => "linux-image-cloud-amd64",
+            Flavour::Full => "linux-image-amd64",
+        }
+    }
+}
+
+/// Fetches a kernel, unless that was done.
+pub fn fetch(house: &House, flavour: Flavour) -> Result<DebianKernel> {
+    let package = fetch_package(house, flavour.metapackage(), true)?;
+    let release = package
+        .strip_prefix("linux-image-")
+        .unwrap_or(&package)
+        .to_owned();
+    let root = house.built("debian/root");
+    let image = root.join(format!("boot/vmlinuz-{release}"));
+    // Debian 12 keeps modules in /lib, its successors in /usr/lib.
+    let places = ["lib/modules", "usr/lib/modules"].map(|folder| root.join(folder).join(&release));
+    let modules = places.into_iter().find(|folder| folder.is_dir());
+    let modules = modules.with_context(|| format!("The package {package} has no modules"))?;
+    if !image.is_file() {
+        bail!("The package {package} has no {}", image.display());
+    }
+    Ok(DebianKernel {
+        release,
+        image,
+        modules,
+    })
+}
+
+/// Fetches busybox, unless that was done; returns where the program lies.
+pub fn busybox(house: &House) -> Result<PathBuf> {
+    fetch_package(house, "busybox-static", false)?;
+    let root = house.built("debian/root");
+    let places = ["bin/busybox", "usr/bin/busybox"].map(|file| root.join(file));
+    let found = places.into_iter().find(|file| file.is_file());
+    found.context("The package busybox-static has no bin/busybox")
+}
+
+/// The applets of that busybox, as paths without the leading slash.
+pub fn applets(house: &House) -> Result<Vec<String>> {
+    let text = output(program(busybox(house)?).arg("--list-full"))?;
+    Ok(text
+        .lines()
+        .map(str::to_owned)
+        .filter(|path| path != "bin/busybox")
+        .collect())
+}
+
+/// Fetches and unpacks `name`, or with `is_meta` what it depends on. Returns the name of what was unpacked.
+fn fetch_package(house: &House, name: &str, is_meta: bool) -> Result<String> {
+    let note = house.built(&format!("debian/{name}.fetched"));
+    if let Ok(text) = fs::read_to_string(&note)
+        && let Some(package) = text.split_whitespace().next()
+    {
+        return Ok(package.to_owned());
+    }
+    for tool in ["apt-get", "apt-cache", "dpkg-deb"] {
+        if find(tool).is_none() {
+            bail!(
+                "Debian's package {name} is needed, and this machine has no {tool} to fetch it with. Please \
+                 unpack it to {} and write its name to {}",
+                house.built("debian/root").display(),
+                note.display()
+            );
+        }
+    }
+    packages::update_if_empty(name)?;
+    let package = if is_meta {
+        let text = output(program("apt-cache").args(["depends", name]))?;
+        dependency(&text).with_context(|| format!("apt does not say what {name} depends on"))?
+    } else {
+        name.to_owned()
+    };
+    let file = timed(
+        &format!("Fetching and unpacking Debian's {package}"),
+        || download_and_unpack(house, &package),
+    )?;
+    write_if_changed(&note, format!("{package} {file}\n").as_bytes())?;
+    Ok(package)
+}
+
+fn download_and_unpack(house: &House, package: &str) -> Result<String> {
+    let folder = house.built("debian/download").join(package);
+    // What an interrupted run left is not trusted.
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).with_context(|| format!("Cannot make {}", folder.display()))?;
+    // The lists may be older than the archive: then the file is gone, and fresh lists name its successor.
+    run_quietly(
+        program("apt-get")
+            .args(["download", "-q", package])
+            .current_dir(&folder),
+    )
+    .context("If the file is not found: run `apt-get update` as root, then this again")?;
+    let mut files = fs::read_dir(&folder)?.flatten().map(|entry| entry.path());
+    let file = files
+        .next()
+        .with_context(|| format!("apt-get downloaded no {package}"))?;
+    let root = house.built("debian/root");
+    fs::create_dir_all(&root).with_context(|| format!("Cannot make {}", root.display()))?;
+    run_quietly(program("dpkg-deb").arg("-x").arg(&file).arg(&root))?;
+    let name = file
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    fs::remove_dir_all(&folder).with_context(|| format!("Cannot remove {}", folder.display()))?;
+    Ok(name)
+}
+
+/// The first package in what `apt-cache depends` prints.
+fn dependency(text: &str) -> Option<String> {
+    let names = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Depends: "));
+    names
+        .map(str::to_owned)
+        .find(|name| name.starts_with("linux-image-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_behind_a_metapackage_is_found() {
+        let text = "linux-image-cloud-amd64\n  Depends: linux-image-6.1.0-56-cloud-amd64\n";
+        assert_eq!(
+            dependency(text).as_deref(),
+            Some("linux-image-6.1.0-56-cloud-amd64")
+        );
+        assert_eq!(dependency("linux-image-amd64\n"), None);
+    }
+}
