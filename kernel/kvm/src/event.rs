@@ -63,11 +63,11 @@ impl EventQueue {
             self.exception = None;
             return;
         }
-        let double = match (vector::class(first), vector::class(vector)) {
-            (Class::Contributory, Class::Contributory) => true,
-            (Class::PageFault, Class::Contributory | Class::PageFault) => true,
-            _ => false,
-        };
+        let double = matches!(
+            (vector::class(first), vector::class(vector)),
+            (Class::Contributory, Class::Contributory)
+                | (Class::PageFault, Class::Contributory | Class::PageFault)
+        );
         self.exception = Some(if double {
             (vector::DF, Some(0))
         } else {

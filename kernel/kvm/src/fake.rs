@@ -1,7 +1,11 @@
 //! Stand-ins for tests: flat guest memory and a scripted processor.
 
+use crate::platform::{EventFile, Ring};
 use crate::translate::{GuestMemory, Missing};
+use std::boxed::Box;
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::vec;
 use std::vec::Vec;
 use zerocopy::{Immutable, IntoBytes};
@@ -39,5 +43,52 @@ impl GuestMemory for Ram {
             .ok_or(Missing { gpa })?;
         to.copy_from_slice(bytes);
         Ok(())
+    }
+}
+
+/// An eventfd.
+pub struct FakeEvent {
+    count: AtomicU64,
+    identity: u64,
+    observers: Mutex<Vec<Weak<dyn Ring>>>,
+}
+
+impl FakeEvent {
+    pub fn new() -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Arc::new(FakeEvent {
+            count: AtomicU64::new(0),
+            identity: NEXT.fetch_add(1, Ordering::Relaxed),
+            observers: Mutex::new(Vec::new()),
+        })
+    }
+}
+
+impl EventFile for FakeEvent {
+    fn signal(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let observers: Vec<_> = self
+            .observers
+            .lock()
+            .unwrap()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect();
+        for observer in observers {
+            observer.ring();
+        }
+    }
+
+    fn consume(&self) -> bool {
+        self.count.swap(0, Ordering::Relaxed) != 0
+    }
+
+    fn subscribe(&self, observer: Weak<dyn Ring>) -> Box<dyn Send + Sync> {
+        self.observers.lock().unwrap().push(observer.clone());
+        Box::new(observer)
+    }
+
+    fn identity(&self) -> u64 {
+        self.identity
     }
 }

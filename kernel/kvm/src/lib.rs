@@ -7,9 +7,15 @@ extern crate alloc;
 extern crate std;
 
 pub mod backend;
+pub mod bus;
 pub mod cpuid;
 pub mod event;
 pub mod exit;
 #[cfg(test)]
 mod fake;
+pub mod memory;
+pub mod platform;
+pub mod run_page;
+pub mod shared;
+pub mod slots;
 pub mod translate;

@@ -1,0 +1,119 @@
+//! What the kernel around this crate gives it: [`Platform`] (the machine and its
+//! threads), [`Monitor`] (the program behind an ioctl), [`Backing`] (its address
+//! space) and [`EventFile`] (its eventfds). Tests play all four.
+
+use crate::backend::VcpuBackend;
+use abi::Errno;
+use alloc::boxed::Box;
+use alloc::sync::{Arc, Weak};
+use hal::mem::{Account, Frame, NestedTable};
+use sync::SpinLock;
+use x86::cpuid::Answer;
+
+/// The nested table that the vCPUs of one VM share.
+pub type Nested = Arc<SpinLock<NestedTable>>;
+
+/// The machine and its threads.
+pub trait Platform: Sized + Send + Sync + 'static {
+    /// The processor's virtualization extension.
+    type Hardware: VcpuBackend;
+
+    /// A vCPU of the hardware over a VM's nested table.
+    ///
+    /// # Errors
+    /// ENOMEM, or ENODEV where the hardware cannot.
+    fn hardware(nested: &Nested, account: &Account) -> Result<Self::Hardware, Errno>;
+    /// Executes CPUID.
+    fn cpuid(function: u32, index: u32) -> Answer;
+    /// Whether all CPUs' time-stamp counters agree and never stop.
+    fn tsc_is_stable() -> bool;
+    /// Ticks of the time-stamp counter in a millisecond.
+    fn tsc_khz() -> u64;
+    /// Real time, in nanoseconds since 1970.
+    fn realtime_ns() -> u64;
+    /// What wakes the calling thread from [`Platform::park`].
+    fn waker() -> Arc<dyn Wake>;
+    /// Blocks the calling thread until it is woken or interrupted.
+    fn park();
+    /// Lets other threads run, if it is their turn.
+    fn preempt();
+    /// A one-shot timer that calls `target`.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    fn alarm(target: Weak<dyn Ring>) -> Result<Box<dyn Alarm>, Errno>;
+}
+
+/// A thread that may be asleep.
+pub trait Wake: Send + Sync {
+    /// Ends the thread's sleep, or its next one.
+    fn wake(&self);
+}
+
+/// What a timer calls; must not block.
+pub trait Ring: Send + Sync {
+    /// The time has come.
+    fn ring(&self);
+}
+
+/// A one-shot timer.
+pub trait Alarm: Send + Sync {
+    /// Rings at this time of the monotonic clock, in nanoseconds; `None`: never.
+    fn set(&self, at: Option<u64>);
+}
+
+/// Why a page of the monitor cannot be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackingFault {
+    /// The monitor has no such page, or may not use it like this.
+    Denied,
+    /// No memory.
+    OutOfMemory,
+}
+
+/// The monitor's address space. It tells [`crate::memory::VmMemory::invalidate`]
+/// of every page before it is freed, made read-only or replaced.
+pub trait Backing: Send + Sync {
+    /// The frame behind an address, made present and, if `write`, writable; and
+    /// whether it is writable.
+    ///
+    /// # Errors
+    /// The reason why there is none.
+    fn frame(&self, address: u64, write: bool) -> Result<(Frame, bool), BackingFault>;
+    /// Whether this is the calling thread's address space.
+    fn is_current(&self) -> bool;
+}
+
+/// The program that called: its memory, its files, its signals.
+pub trait Monitor {
+    /// Copies from the program.
+    ///
+    /// # Errors
+    /// EFAULT.
+    fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), Errno>;
+    /// Copies to the program.
+    ///
+    /// # Errors
+    /// EFAULT.
+    fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Errno>;
+    /// Whether a signal waits for the calling thread.
+    fn interrupted(&self) -> bool;
+    /// The eventfd behind a descriptor.
+    ///
+    /// # Errors
+    /// EBADF, or EINVAL for another kind of file.
+    fn event(&self, fd: i32) -> Result<Arc<dyn EventFile>, Errno>;
+}
+
+/// An eventfd.
+pub trait EventFile: Send + Sync {
+    /// Adds one to its counter. Does not block.
+    fn signal(&self);
+    /// Resets its counter; whether it was not zero.
+    fn consume(&self) -> bool;
+    /// Calls `observer` after each [`EventFile::signal`], until the result is
+    /// dropped.
+    fn subscribe(&self, observer: Weak<dyn Ring>) -> Box<dyn Send + Sync>;
+    /// A number that no other open eventfd has.
+    fn identity(&self) -> u64;
+}

@@ -1,0 +1,131 @@
+//! The part of a vCPU that other threads reach while its own thread runs it:
+//! [`VcpuShared`].
+
+use crate::platform::{Ring, Wake};
+use crate::run_page::RunPage;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use irqchip::{Events, Kick, Message, Posted};
+use sync::SpinLock;
+
+/// Requests that other threads post beside interrupts.
+pub mod request {
+    use irqchip::Events;
+    /// Forget cached translations.
+    pub const FLUSH: Events = Events::request(0);
+    /// Memory slots, ioeventfds or the destination map are new.
+    pub const CONFIG: Events = Events::request(1);
+    /// The local APIC's timer may have expired.
+    pub const TIMER: Events = Events::request(2);
+    /// Write the paravirtual clock anew.
+    pub const CLOCK: Events = Events::request(3);
+    /// Leave the guest and look around.
+    pub const LOOK: Events = Events::request(4);
+}
+
+/// What other threads may touch.
+pub struct VcpuShared {
+    /// The id that the monitor chose; also the APIC id.
+    pub id: u32,
+    /// Position in the VM's list.
+    pub index: u8,
+    /// Interrupts and requests on their way.
+    pub posted: Posted,
+    /// The CPU on which the guest runs, plus one; 0: it does not.
+    in_guest: AtomicUsize,
+    sleeper: SpinLock<Option<Arc<dyn Wake>>>,
+    /// The pages shared with the monitor.
+    pub page: RunPage,
+}
+
+impl VcpuShared {
+    /// Of a new vCPU.
+    #[must_use]
+    pub fn new(id: u32, index: u8, page: RunPage) -> Self {
+        VcpuShared {
+            id,
+            index,
+            posted: Posted::new(),
+            in_guest: AtomicUsize::new(0),
+            sleeper: SpinLock::new(None),
+            page,
+        }
+    }
+
+    /// Owner: declares that CPU `cpu` runs the guest from now on. `false`:
+    /// something waits, look first.
+    #[inline]
+    pub fn enter(&self, cpu: usize) -> bool {
+        // Before the read-modify-write of `Posted::enter`, so that a poster
+        // whose event comes after it sees the CPU.
+        self.in_guest.store(cpu + 1, Ordering::Relaxed);
+        if self.posted.enter() {
+            return true;
+        }
+        self.in_guest.store(0, Ordering::Relaxed);
+        false
+    }
+
+    /// Owner: the guest does not run any more.
+    #[inline]
+    pub fn leave(&self) {
+        self.posted.leave();
+        self.in_guest.store(0, Ordering::Release);
+    }
+
+    /// Owner: `wake` ends the sleep that follows.
+    pub fn set_sleeper(&self, wake: Option<Arc<dyn Wake>>) {
+        *self.sleeper.lock() = wake;
+    }
+
+    /// Posts events and makes the vCPU notice.
+    pub fn post(&self, events: Events) {
+        self.kick(self.posted.post(events));
+    }
+
+    /// Posts an interrupt message and makes the vCPU notice. `false`: it was
+    /// pending already.
+    #[inline]
+    pub fn deliver(&self, message: &Message) -> bool {
+        match self.posted.deliver(message) {
+            Some(kick) => {
+                self.kick(kick);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Does what a poster was told to do.
+    #[inline]
+    pub fn kick(&self, kick: Kick) {
+        match kick {
+            Kick::None => {}
+            Kick::Interrupt => {
+                if let Some(cpu) = self.cpu() {
+                    hal::cpu::kick(cpu);
+                }
+            }
+            Kick::Wake => {
+                let sleeper = self.sleeper.lock().clone();
+                if let Some(thread) = sleeper {
+                    thread.wake();
+                }
+            }
+        }
+    }
+
+    /// The CPU on which the guest runs.
+    #[inline]
+    #[must_use]
+    pub fn cpu(&self) -> Option<usize> {
+        self.in_guest.load(Ordering::Relaxed).checked_sub(1)
+    }
+}
+
+/// The local APIC's timer.
+impl Ring for VcpuShared {
+    fn ring(&self) {
+        self.post(request::TIMER);
+    }
+}
