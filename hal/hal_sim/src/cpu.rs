@@ -7,6 +7,41 @@ use crate::{irq, time};
 
 pub use sync::MAX_CPUS;
 
+/// What the simulated CPU can do.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(missing_docs, reason = "the features' own names")]
+pub struct Features {
+    pub fsgsbase: bool,
+    pub smep: bool,
+    pub smap: bool,
+    pub umip: bool,
+    pub xsave: bool,
+    pub xsaveopt: bool,
+    pub gib_pages: bool,
+    pub rdseed: bool,
+    pub rdrand: bool,
+    pub x2apic: bool,
+    pub invariant_tsc: bool,
+}
+
+/// The CPU's features.
+#[must_use]
+pub fn features() -> &'static Features {
+    &Features {
+        fsgsbase: true,
+        smep: true,
+        smap: true,
+        umip: false,
+        xsave: true,
+        xsaveopt: true,
+        gib_pages: true,
+        rdseed: false,
+        rdrand: false,
+        x2apic: false,
+        invariant_tsc: true,
+    }
+}
+
 /// This CPU's number, from 0.
 #[must_use]
 pub fn id() -> usize {
@@ -81,29 +116,15 @@ pub fn take_interrupts() {
     irq::deliver();
 }
 
-/// Runs `call` on each CPU of the bit mask `cpus` and waits for all of them. The
-/// calling thread plays the other CPUs' parts.
-pub fn call_on(cpus: u64, call: &(dyn Fn() + Sync)) {
-    let here = CPU.get();
-    for cpu in (0..count()).filter(|cpu| cpus >> cpu & 1 != 0) {
-        CPU.set(cpu);
-        call();
-    }
-    CPU.set(here);
+/// Stops this CPU for good.
+pub fn halt() -> ! {
+    panic!("CPU {} halted", id())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::machine::Machine;
-
-    #[test]
-    fn calls_run_under_each_number() {
-        Machine::new(4).enter(1);
-        let seen = std::sync::Mutex::new(Vec::new());
-        call_on(0b1101, &|| seen.lock().unwrap().push(id()));
-        assert_eq!((seen.into_inner().unwrap(), id()), (vec![0, 2, 3], 1));
-    }
 
     #[test]
     fn a_remote_request_ends_an_idle_wait() {

@@ -12,8 +12,6 @@ pub trait Handlers: Sync {
     fn timer(&self);
     /// A device's interrupt with the vector that was allocated for it.
     fn device(&self, vector: u8);
-    /// Another CPU asks this one to choose its thread anew.
-    fn reschedule(&self) {}
 }
 
 /// Registers the kernel's handlers.
@@ -30,6 +28,18 @@ pub fn alloc_vector() -> Option<u8> {
     })
     .ok()
     .map(|vector| vector as u8)
+}
+
+/// Where and what a device writes to raise `vector` on CPU `cpu`.
+#[must_use]
+pub fn message(vector: u8, cpu: usize) -> (u64, u32) {
+    (0xfee0_0000 | (cpu as u64) << 12, u32::from(vector))
+}
+
+/// Interrupts that nobody expected: the simulation raises none.
+#[must_use]
+pub fn stray_count() -> u64 {
+    0
 }
 
 /// A device interrupts CPU `cpu`.

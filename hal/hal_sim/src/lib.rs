@@ -5,6 +5,7 @@
 //! by side do not see each other. [`inject`] makes the n-th allocation fail.
 #![forbid(unsafe_code)]
 
+pub mod console;
 pub mod cpu;
 pub mod fpu;
 pub mod inject;

@@ -5,9 +5,6 @@ use std::sync::atomic::Ordering;
 
 use crate::machine;
 
-/// 2020-01-01T00:00:00Z, when the simulated machine was switched on.
-const EPOCH_NS: u64 = 1_577_836_800_000_000_000;
-
 /// The cycle counter.
 #[must_use]
 pub fn tsc() -> u64 {
@@ -20,10 +17,24 @@ pub fn now_ns() -> u64 {
     machine::current().now.load(Ordering::Acquire)
 }
 
-/// Nanoseconds since 1970 (UTC).
+/// Ticks of the counter per second.
 #[must_use]
-pub fn realtime_ns() -> u64 {
-    EPOCH_NS + now_ns()
+pub fn tsc_hz() -> u64 {
+    1_000_000_000
+}
+
+/// The time at which the counter had the value `tsc`.
+#[must_use]
+pub fn ns_of_tsc(tsc: u64) -> u64 {
+    tsc
+}
+
+/// The hardware clock's registers, as the MC146818 has them: seconds, minutes,
+/// hours, day, month, year, and status B (24 hours, binary). It stands at
+/// 2020-01-01T00:00:00Z.
+#[must_use]
+pub fn read_rtc() -> [u8; 7] {
+    [0, 0, 0, 1, 1, 20, 0x06]
 }
 
 /// Sets this CPU's one-shot timer; `u64::MAX` switches it off.

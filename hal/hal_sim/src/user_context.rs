@@ -9,48 +9,99 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use crate::machine::lock;
+use crate::mem::USER_END;
+use crate::{cpu, irq};
 
-/// The general registers of a program.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+/// Always set: bit 1 and IF.
+const FIXED_FLAGS: u64 = 0x202;
+/// RFLAGS that a program may set.
+const USER_FLAGS: u64 = 0x24_0dd5;
+
+/// The registers of a program, as it left them or will find them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(missing_docs, reason = "the registers' own names")]
 pub struct UserRegs {
-    pub rax: u64,
-    pub rbx: u64,
-    pub rcx: u64,
-    pub rdx: u64,
-    pub rsi: u64,
-    pub rdi: u64,
-    pub rbp: u64,
-    pub rsp: u64,
-    pub r8: u64,
-    pub r9: u64,
-    pub r10: u64,
-    pub r11: u64,
-    pub r12: u64,
-    pub r13: u64,
-    pub r14: u64,
     pub r15: u64,
+    pub r14: u64,
+    pub r13: u64,
+    pub r12: u64,
+    pub r11: u64,
+    pub r10: u64,
+    pub r9: u64,
+    pub r8: u64,
+    pub rbp: u64,
+    pub rdi: u64,
+    pub rsi: u64,
+    pub rdx: u64,
+    pub rcx: u64,
+    pub rbx: u64,
+    pub rax: u64,
     pub rip: u64,
-    pub rflags: u64,
-    pub fs_base: u64,
-    pub gs_base: u64,
+    rflags: u64,
+    pub rsp: u64,
+    fully: bool,
 }
 
-/// Why a program came back to the kernel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+impl Default for UserRegs {
+    fn default() -> Self {
+        Self {
+            r15: 0,
+            r14: 0,
+            r13: 0,
+            r12: 0,
+            r11: 0,
+            r10: 0,
+            r9: 0,
+            r8: 0,
+            rbp: 0,
+            rdi: 0,
+            rsi: 0,
+            rdx: 0,
+            rcx: 0,
+            rbx: 0,
+            rax: 0,
+            rip: 0,
+            rflags: FIXED_FLAGS,
+            rsp: 0,
+            fully: true,
+        }
+    }
+}
+
+impl UserRegs {
+    /// The flags register.
+    #[must_use]
+    pub fn rflags(&self) -> u64 {
+        self.rflags
+    }
+
+    /// Sets those flags that a program may have.
+    pub fn set_rflags(&mut self, value: u64) {
+        self.rflags = value & USER_FLAGS | FIXED_FLAGS;
+    }
+
+    /// Makes the next entry restore every register, RCX and R11 too, as after a
+    /// signal; the short way back from a system call loses these two.
+    pub fn restore_fully(&mut self) {
+        self.fully = true;
+    }
+}
+
+/// Why a program stopped running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserEvent {
-    /// SYSCALL; number and arguments are in the registers.
+    /// SYSCALL: number in RAX, arguments in RDI, RSI, RDX, R10, R8, R9.
     Syscall,
-    /// An exception.
+    /// An exception of the program's own.
     Fault {
-        /// Its vector (14 is a page fault).
+        /// The exception's vector (APM 2, 8.2).
         vector: u8,
         /// Its error code, or 0.
-        error: u64,
-        /// CR2 of a page fault.
+        error: u32,
+        /// For a page fault the address, else 0.
         addr: u64,
     },
-    /// An interrupt was taken.
+    /// An interrupt came and was handled.
     Interrupt,
 }
 
@@ -61,6 +112,12 @@ type Body = Box<dyn FnMut(&mut UserRegs) -> UserEvent + Send>;
 struct Program {
     entry: u64,
     body: Arc<Mutex<Body>>,
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Program at {:#x}", self.entry)
+    }
 }
 
 thread_local! {
@@ -87,34 +144,48 @@ pub fn script(
     move |_| events.next().unwrap_or(UserEvent::Interrupt)
 }
 
-/// What runs in ring 3 for one thread.
-#[derive(Clone, Default)]
+/// A program's register state.
+#[derive(Clone, Debug)]
 pub struct UserContext {
     regs: UserRegs,
     program: Option<Program>,
 }
 
-impl UserContext {
-    /// All registers zero, interrupts enabled.
-    #[must_use]
-    pub fn new() -> Self {
-        let regs = UserRegs {
-            rflags: 0x202,
-            ..UserRegs::default()
-        };
+impl Default for UserContext {
+    fn default() -> Self {
         Self {
-            regs,
+            regs: UserRegs::default(),
             program: PENDING.take(),
         }
     }
+}
 
-    /// The registers that the program goes on with.
-    pub fn regs(&mut self) -> &mut UserRegs {
+impl UserContext {
+    /// The registers.
+    #[must_use]
+    pub fn regs(&self) -> &UserRegs {
+        &self.regs
+    }
+
+    /// The registers, to be changed.
+    pub fn regs_mut(&mut self) -> &mut UserRegs {
         &mut self.regs
     }
 
-    /// Runs the program until it comes back.
+    /// Lets the program run until it needs the kernel. Pending interrupts are
+    /// taken first, as on a CPU that comes to ring 3 with some.
     pub fn run(&mut self) -> UserEvent {
+        if self.regs.rip >= USER_END {
+            return UserEvent::Fault {
+                vector: 13,
+                error: 0,
+                addr: 0,
+            };
+        }
+        if irq::is_pending() || cpu::need_resched() {
+            irq::deliver();
+            return UserEvent::Interrupt;
+        }
         if self
             .program
             .as_ref()
@@ -125,8 +196,13 @@ impl UserContext {
         }
         let missing = "no program of the test is installed at the context's RIP";
         let program = self.program.clone().expect(missing);
-        let mut body = lock(&program.body);
-        body(&mut self.regs)
+        if !self.regs.fully {
+            // What SYSRET leaves in these.
+            (self.regs.rcx, self.regs.r11) = (self.regs.rip, self.regs.rflags);
+        }
+        let event = lock(&program.body)(&mut self.regs);
+        self.regs.fully = event != UserEvent::Syscall;
+        event
     }
 }
 
@@ -150,8 +226,8 @@ mod tests {
             regs.rip = 0x40_1002;
             UserEvent::Syscall
         });
-        let mut context = UserContext::new();
-        context.regs().rip = 0x40_1000;
+        let mut context = UserContext::default();
+        context.regs_mut().rip = 0x40_1000;
         assert_eq!(context.run(), UserEvent::Syscall);
         assert_eq!(context.run(), UserEvent::Syscall);
         assert_eq!(context.regs().rax, 2);
@@ -160,7 +236,7 @@ mod tests {
     #[test]
     fn a_script_ends_in_interrupts() {
         next_program(script([UserEvent::Syscall]));
-        let mut context = UserContext::new();
+        let mut context = UserContext::default();
         assert_eq!(
             [context.run(), context.run()],
             [UserEvent::Syscall, UserEvent::Interrupt]

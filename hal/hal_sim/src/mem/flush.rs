@@ -1,11 +1,10 @@
 //! [`Flush`]: translations to forget, and the frames that may go only then.
 
 use std::cell::Cell;
-use std::ops::Range;
 use std::sync::Arc;
 
-use super::Frame;
-use super::page_table::Table;
+use super::page_table::Root;
+use super::{Frame, PAGE_SIZE};
 
 thread_local! {
     static FINISHED: Cell<u64> = const { Cell::new(0) };
@@ -16,41 +15,39 @@ thread_local! {
 #[derive(Default)]
 #[must_use = "frames stay until the flush is finished"]
 pub struct Flush {
-    ranges: Vec<(Arc<Table>, Range<u64>)>,
+    pages: Vec<(Arc<Root>, u64)>,
     frames: Vec<Frame>,
 }
 
 impl Flush {
     /// Nothing to forget.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Whether nothing was collected.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ranges.is_empty() && self.frames.is_empty()
+    pub const fn new() -> Self {
+        Self {
+            pages: Vec::new(),
+            frames: Vec::new(),
+        }
     }
 
     /// Invalidates, then drops the frames.
     pub fn finish(self) {}
 
-    pub(super) fn range(&mut self, table: &Arc<Table>, range: Range<u64>) {
-        self.ranges.push((table.clone(), range));
+    pub(super) fn note(&mut self, root: &Arc<Root>, va: u64) {
+        self.pages.push((root.clone(), va));
     }
 
-    pub(super) fn frame(&mut self, frame: Frame) {
+    pub(super) fn retire(&mut self, root: &Arc<Root>, va: u64, frame: Frame) {
+        self.note(root, va);
         self.frames.push(frame);
     }
 }
 
 impl Drop for Flush {
     fn drop(&mut self) {
-        if !self.ranges.is_empty() {
+        if !self.pages.is_empty() {
             FINISHED.set(FINISHED.get() + 1);
         }
-        for (table, range) in self.ranges.drain(..) {
-            table.forget(range);
+        for (root, va) in self.pages.drain(..) {
+            root.forget(va..va + PAGE_SIZE as u64);
         }
     }
 }

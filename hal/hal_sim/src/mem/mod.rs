@@ -11,10 +11,8 @@ pub use account::{Account, Charge, OutOfMemory};
 pub use flush::{Flush, flushes_finished};
 pub use frame::Frame;
 pub use nested_table::{NestedTable, NotMapped};
-pub use page_table::{MapError, Mapping, PageTable, Root, activate, deactivate};
-pub use ram::{is_allocated, live_frames};
-
-pub(crate) use page_table::active;
+pub use page_table::{MapError, Mapping, PageTable, Root};
+pub use ram::{FrameStatistics, is_allocated, statistics};
 
 /// Bytes of a page.
 pub const PAGE_SIZE: usize = 4096;
@@ -26,6 +24,12 @@ pub const USER_END: u64 = 0x7fff_ffff_f000;
 /// A physical address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PhysAddr(pub u64);
+
+/// The frame at byte `offset` of the boot archive; the simulation has none.
+#[must_use]
+pub fn boot_frame(_offset: u64) -> Option<Frame> {
+    None
+}
 
 /// What a mapping allows. A page without READ is kept but cannot be reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

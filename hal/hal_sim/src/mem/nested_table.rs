@@ -1,9 +1,9 @@
 //! [`NestedTable`]: guest-physical memory of one VM.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::ops::Range;
 
-use super::{Account, Frame, MapError, OutOfMemory, PAGE_SIZE, PhysAddr, Prot};
+use super::{Account, Frame, MapError, OutOfMemory, PAGE_SIZE, Prot};
 
 /// No frame is mapped at the guest-physical address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,8 +12,11 @@ pub struct NotMapped {
     pub gpa: u64,
 }
 
-/// Frames by guest-physical address. It holds them by reference, and never frees
-/// one itself: what is unmapped goes to the caller, who flushes first.
+/// Guest-physical addresses end here (the lower half of four levels).
+const END: u64 = 1 << 47;
+
+/// A guest's physical memory. Each mapping holds a reference to its frame; who
+/// unmaps gets the frames and lets go of them once no vCPU can reach them.
 pub struct NestedTable {
     pages: BTreeMap<u64, (Frame, Prot)>,
     nodes: BTreeMap<(u8, u64), Frame>,
@@ -22,7 +25,7 @@ pub struct NestedTable {
 }
 
 impl NestedTable {
-    /// An empty table, paid for by `account`.
+    /// Empty guest-physical memory, its tables charged to `account`.
     pub fn new(account: &Account) -> Result<Self, OutOfMemory> {
         let root = Frame::zeroed(account)?;
         Ok(Self {
@@ -33,94 +36,112 @@ impl NestedTable {
         })
     }
 
-    /// Where the table's root lies, for the VMCB.
+    /// The top-level table's physical address, for N_CR3.
     #[must_use]
-    pub fn root_phys(&self) -> PhysAddr {
-        self.root.phys()
+    pub fn root_phys(&self) -> u64 {
+        self.root.phys().0
     }
 
-    /// Maps a frame (of any order up to 2 MiB, aligned to its size).
-    pub fn map(&mut self, gpa: u64, frame: Frame, prot: Prot) -> Result<(), MapError> {
-        let len = frame.len() as u64;
-        assert!(
-            gpa.is_multiple_of(len),
-            "guest address {gpa:#x} is not aligned to its frame"
-        );
-        if self.find(gpa).is_some() || self.pages.range(gpa..gpa + len).next().is_some() {
-            return Err(MapError::AlreadyMapped);
+    /// Maps `frame` at `gpa`. What was there goes to `sink`.
+    pub fn map(
+        &mut self,
+        gpa: u64,
+        frame: Frame,
+        prot: Prot,
+        sink: &mut dyn FnMut(Frame),
+    ) -> Result<(), MapError> {
+        if gpa >= END || !gpa.is_multiple_of(PAGE_SIZE as u64) {
+            return Err(MapError::BadAddress);
         }
         for (level, shift) in [(3u8, 39), (2, 30), (1, 21)] {
-            let key = (level, gpa >> shift);
-            let needed = level > 1 || frame.order() < 9;
-            if needed && !self.nodes.contains_key(&key) {
-                self.nodes.insert(key, Frame::zeroed(&self.account)?);
+            if let Entry::Vacant(node) = self.nodes.entry((level, gpa >> shift)) {
+                node.insert(Frame::zeroed(&self.account)?);
             }
         }
-        self.pages.insert(gpa, (frame, prot));
-        Ok(())
-    }
-
-    /// Unmaps what begins in `range`; the frames go to `sink`.
-    pub fn unmap(&mut self, range: Range<u64>, sink: &mut Vec<Frame>) {
-        let pages: Vec<u64> = self.pages.range(range).map(|(&gpa, _)| gpa).collect();
-        sink.extend(
-            pages
-                .iter()
-                .filter_map(|gpa| self.pages.remove(gpa))
-                .map(|(frame, _)| frame),
-        );
-    }
-
-    /// Gives what begins in `range` the protection `prot`.
-    pub fn protect(&mut self, range: Range<u64>, prot: Prot) {
-        self.pages
-            .range_mut(range)
-            .for_each(|(_, page)| page.1 = prot);
-    }
-
-    fn find(&self, gpa: u64) -> Option<(u64, &Frame, Prot)> {
-        let (&start, (frame, prot)) = self.pages.range(..=gpa).next_back()?;
-        (gpa - start < frame.len() as u64).then_some((start, frame, *prot))
-    }
-
-    /// The physical address behind `gpa`, and what its mapping allows.
-    #[must_use]
-    pub fn lookup(&self, gpa: u64) -> Option<(PhysAddr, Prot)> {
-        self.find(gpa)
-            .map(|(start, frame, prot)| (PhysAddr(frame.phys().0 + gpa - start), prot))
-    }
-
-    /// Copies guest memory out.
-    pub fn read_guest(&self, gpa: u64, bytes: &mut [u8]) -> Result<(), NotMapped> {
-        self.pieces(gpa, bytes.len(), |frame, offset, part| {
-            frame.read(offset, &mut bytes[part])
-        })
-    }
-
-    /// Copies into guest memory.
-    pub fn write_guest(&self, gpa: u64, bytes: &[u8]) -> Result<(), NotMapped> {
-        self.pieces(gpa, bytes.len(), |frame, offset, part| {
-            frame.write(offset, &bytes[part])
-        })
-    }
-
-    fn pieces(
-        &self,
-        gpa: u64,
-        len: usize,
-        mut each: impl FnMut(&Frame, usize, Range<usize>),
-    ) -> Result<(), NotMapped> {
-        let mut done = 0;
-        while done < len {
-            let at = gpa + done as u64;
-            let (start, frame, _) = self.find(at).ok_or(NotMapped { gpa: at })?;
-            let offset = (at - start) as usize;
-            let part = (len - done).min(PAGE_SIZE - offset % PAGE_SIZE);
-            each(frame, offset, done..done + part);
-            done += part;
+        if let Some((old, _)) = self.pages.insert(gpa, (frame, prot)) {
+            sink(old);
         }
         Ok(())
     }
+
+    /// Unmaps `range`. The frames go to `sink`, and stay reachable for vCPUs
+    /// until these have flushed.
+    pub fn unmap(&mut self, range: Range<u64>, sink: &mut dyn FnMut(Frame)) {
+        let pages: Vec<u64> = self.pages.range(range).map(|(&gpa, _)| gpa).collect();
+        pages
+            .iter()
+            .filter_map(|gpa| self.pages.remove(gpa))
+            .for_each(|(frame, _)| sink(frame));
+    }
+
+    /// Takes write access from the pages in `range`.
+    pub fn write_protect(&mut self, range: Range<u64>) {
+        self.pages
+            .range_mut(range)
+            .for_each(|(_, page)| page.1 = page.1.without(Prot::WRITE));
+    }
+
+    fn page(&self, gpa: u64, need: Prot) -> Result<&Frame, NotMapped> {
+        let page = self.pages.get(&(gpa & !(PAGE_SIZE as u64 - 1)));
+        page.filter(|(_, prot)| prot.contains(need))
+            .map(|(frame, _)| frame)
+            .ok_or(NotMapped { gpa })
+    }
+
+    /// Where `gpa` is and what its page allows.
+    #[must_use]
+    pub fn lookup(&self, gpa: u64) -> Option<(u64, Prot)> {
+        let offset = gpa & (PAGE_SIZE as u64 - 1);
+        self.pages
+            .get(&(gpa - offset))
+            .map(|(frame, prot)| (frame.phys().0 + offset, *prot))
+    }
+
+    /// Copies guest-physical memory; all of the range must be mapped.
+    pub fn read_guest(&self, gpa: u64, to: &mut [u8]) -> Result<(), NotMapped> {
+        pieces(gpa, to.len(), |at, part| {
+            self.page(at, Prot::READ)?
+                .read(at as usize % PAGE_SIZE, &mut to[part]);
+            Ok(())
+        })
+    }
+
+    /// Copies to guest-physical memory; all of the range must be mapped
+    /// writable.
+    pub fn write_guest(&self, gpa: u64, from: &[u8]) -> Result<(), NotMapped> {
+        pieces(gpa, from.len(), |at, part| {
+            self.page(at, Prot::WRITE)?
+                .write(at as usize % PAGE_SIZE, &from[part]);
+            Ok(())
+        })
+    }
+
+    /// The aligned 64-bit word at `gpa`, in one access: for walking a guest's
+    /// own tables.
+    #[must_use]
+    pub fn read_guest_u64(&self, gpa: u64) -> Option<u64> {
+        let frame = self
+            .page(gpa, Prot::READ)
+            .ok()
+            .filter(|_| gpa.is_multiple_of(8))?;
+        Some(frame.read_u64(gpa as usize % PAGE_SIZE))
+    }
+}
+
+/// Calls `each` with the address and the part of the buffer of each page.
+fn pieces(
+    gpa: u64,
+    len: usize,
+    mut each: impl FnMut(u64, Range<usize>) -> Result<(), NotMapped>,
+) -> Result<(), NotMapped> {
+    let mut done = 0;
+    while done < len {
+        let at = gpa.wrapping_add(done as u64);
+        let part = (len - done).min(PAGE_SIZE - at as usize % PAGE_SIZE);
+        each(at, done..done + part)?;
+        done += part;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -132,8 +153,9 @@ mod tests {
         let account = Account::new(64).unwrap();
         let mut table = NestedTable::new(&account).unwrap();
         for gpa in [0x1000, 0x2000] {
+            let frame = Frame::zeroed(&account).unwrap();
             table
-                .map(gpa, Frame::zeroed(&account).unwrap(), Prot::READ)
+                .map(gpa, frame, Prot::READ | Prot::WRITE, &mut |_| ())
                 .unwrap();
         }
         table.write_guest(0x1ffe, &[1, 2, 3, 4]).unwrap();
@@ -145,8 +167,13 @@ mod tests {
             Err(NotMapped { gpa: 0x3000 })
         );
         let mut sink = Vec::new();
-        table.unmap(0x2000..0x3000, &mut sink);
+        table.unmap(0x2000..0x3000, &mut |frame| sink.push(frame));
         assert_eq!((sink.len(), table.lookup(0x2000)), (1, None));
+        table.write_protect(0..0x8000);
+        assert_eq!(
+            table.write_guest(0x1000, &back),
+            Err(NotMapped { gpa: 0x1000 })
+        );
         drop((table, sink));
         assert_eq!(account.used(), 0);
     }

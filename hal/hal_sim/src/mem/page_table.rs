@@ -4,14 +4,13 @@
 //! The buffer is the worst one a program could meet: all CPUs share it and it is
 //! endless, so a missing flush shows as a stale read in the first test.
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::frame::WeakFrame;
 use super::{Account, Flush, Frame, OutOfMemory, PAGE_SIZE, Prot, USER_END};
+use crate::task;
 
 /// Why a page cannot be mapped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,6 +19,8 @@ pub enum MapError {
     AlreadyMapped,
     /// No memory for the tables.
     OutOfMemory,
+    /// The address is not a program's, or not that of a page.
+    BadAddress,
 }
 
 impl From<OutOfMemory> for MapError {
@@ -28,17 +29,15 @@ impl From<OutOfMemory> for MapError {
     }
 }
 
-/// What a table says about one page.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// A mapped page.
+#[derive(Clone, Debug)]
 pub struct Mapping {
     /// The frame, one more reference to it.
     pub frame: Frame,
-    /// What it allows.
+    /// What is allowed.
     pub prot: Prot,
-    /// It was used since it was mapped.
-    pub accessed: bool,
-    /// It was written since it was mapped.
-    pub dirty: bool,
+    /// Whether it was written since it was mapped.
+    pub is_dirty: bool,
 }
 
 #[derive(Default)]
@@ -49,17 +48,23 @@ struct Entries {
     buffer: BTreeMap<u64, (WeakFrame, Prot)>,
 }
 
-/// What a page table and the CPUs that use it share.
+/// The top of a table, which tasks hold while they use it.
 #[derive(Default)]
-pub(crate) struct Table(Mutex<Entries>);
+pub struct Root(Mutex<Entries>);
 
-impl Table {
+impl Root {
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn forget(&self, range: Range<u64>) {
         self.lock().buffer.retain(|va, _| !range.contains(va));
+    }
+
+    /// Whether the current task has it loaded.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        task::with_table(|active| active.is_some_and(|it| std::ptr::eq(it, self)))
     }
 
     /// The frame that an access from ring 3 to `va` reaches, as a CPU finds it.
@@ -77,77 +82,50 @@ impl Table {
         if !mapping.prot.contains(need) {
             return None;
         }
-        mapping.accessed = true;
-        mapping.dirty |= need.contains(Prot::WRITE);
+        mapping.is_dirty |= need.contains(Prot::WRITE);
         let (frame, prot) = (mapping.frame.clone(), mapping.prot);
         entries.buffer.insert(page, (frame.downgrade(), prot));
         Some(frame)
     }
 }
 
-thread_local! {
-    static ACTIVE: RefCell<Option<Arc<Table>>> = const { RefCell::new(None) };
-}
-
-/// The table that this thread's user accesses go through.
-pub(crate) fn active() -> Option<Arc<Table>> {
-    ACTIVE.with_borrow(Clone::clone)
-}
-
-/// A reference to a table for those that load it.
-#[derive(Clone)]
-pub struct Root(Arc<Table>);
-
-/// Loads a table for the current task: its user accesses go through it.
-pub fn activate(table: &Root) {
-    ACTIVE.set(Some(table.0.clone()));
-}
-
-/// The current task has no user half any more.
-pub fn deactivate() {
-    ACTIVE.set(None);
-}
-
 /// The page table of one address space. It holds its frames by reference.
 pub struct PageTable {
-    table: Arc<Table>,
+    root: Arc<Root>,
     account: Account,
-    _root: Frame,
+    _top: Frame,
 }
 
-fn check(range: &Range<u64>) {
-    let page = PAGE_SIZE as u64;
-    assert!(
-        range.start.is_multiple_of(page) && range.end.is_multiple_of(page) && range.end <= USER_END,
-        "{range:#x?} is not a range of user pages"
-    );
+fn check(va: u64) -> Result<(), MapError> {
+    let is_good = va < USER_END && va.is_multiple_of(PAGE_SIZE as u64);
+    if is_good {
+        Ok(())
+    } else {
+        Err(MapError::BadAddress)
+    }
 }
 
 impl PageTable {
-    /// An empty table, paid for by `account` as are the levels below it.
+    /// An empty address space, its tables charged to `account`.
     pub fn new(account: &Account) -> Result<Self, OutOfMemory> {
-        let root = Frame::zeroed(account)?;
+        let top = Frame::zeroed(account)?;
         Ok(Self {
-            table: Arc::default(),
+            root: Arc::default(),
             account: account.clone(),
-            _root: root,
+            _top: top,
         })
     }
 
-    /// The reference that [`activate`] wants.
+    /// The part that tasks hold on to.
     #[must_use]
-    pub fn root(&self) -> Root {
-        Root(self.table.clone())
+    pub fn root(&self) -> &Arc<Root> {
+        &self.root
     }
 
-    /// Whether the current task has this table loaded.
+    /// Whether the current task has it loaded.
     #[must_use]
     pub fn is_active(&self) -> bool {
-        ACTIVE.with_borrow(|active| {
-            active
-                .as_ref()
-                .is_some_and(|it| Arc::ptr_eq(it, &self.table))
-        })
+        self.root.is_active()
     }
 
     fn ensure_nodes(&self, entries: &mut Entries, va: u64) -> Result<(), OutOfMemory> {
@@ -159,155 +137,102 @@ impl PageTable {
         Ok(())
     }
 
-    /// Maps one page where none is.
+    /// Maps `frame` at `va`, where nothing is mapped.
     pub fn map(&mut self, va: u64, frame: Frame, prot: Prot) -> Result<(), MapError> {
-        check(&(va..va + PAGE_SIZE as u64));
-        assert_eq!(frame.order(), 0, "user pages are mapped one by one");
-        let mut entries = self.table.lock();
+        check(va)?;
+        let mut entries = self.root.lock();
+        self.ensure_nodes(&mut entries, va)?;
         if entries.pages.contains_key(&va) {
             return Err(MapError::AlreadyMapped);
         }
-        self.ensure_nodes(&mut entries, va)?;
         entries.pages.insert(
             va,
             Mapping {
                 frame,
                 prot,
-                accessed: false,
-                dirty: false,
+                is_dirty: false,
             },
         );
         Ok(())
     }
 
-    /// Puts `frame` in the place of the page mapped at `va`, or does nothing
-    /// where none is. The old frame goes into the flush; the result says
-    /// whether there was one.
-    pub fn remap(&mut self, va: u64, frame: Frame, prot: Prot, flush: &mut Flush) -> bool {
-        let mut entries = self.table.lock();
-        let Some(mapping) = entries.pages.get_mut(&va) else {
-            return false;
-        };
-        flush.frame(std::mem::replace(&mut mapping.frame, frame));
-        (mapping.prot, mapping.accessed, mapping.dirty) = (prot, false, false);
-        flush.range(&self.table, va..va + PAGE_SIZE as u64);
-        true
+    /// Maps `frame` in place of what is at `va`, whose frame goes into `flush`.
+    pub fn replace(
+        &mut self,
+        va: u64,
+        frame: Frame,
+        prot: Prot,
+        flush: &mut Flush,
+    ) -> Result<(), MapError> {
+        check(va)?;
+        let mut entries = self.root.lock();
+        self.ensure_nodes(&mut entries, va)?;
+        if let Some(old) = entries.pages.insert(
+            va,
+            Mapping {
+                frame,
+                prot,
+                is_dirty: false,
+            },
+        ) {
+            flush.retire(&self.root, va, old.frame);
+        }
+        Ok(())
     }
 
-    /// Unmaps what is mapped in `range`; the frames go into the flush.
+    /// Unmaps the pages in `range`; their frames go into `flush`.
     pub fn unmap(&mut self, range: Range<u64>, flush: &mut Flush) {
-        check(&range);
-        let mut entries = self.table.lock();
-        let pages: Vec<u64> = entries
-            .pages
-            .range(range.clone())
-            .map(|(&va, _)| va)
-            .collect();
-        for va in &pages {
-            if let Some(mapping) = entries.pages.remove(va) {
-                flush.frame(mapping.frame);
+        let mut entries = self.root.lock();
+        let pages: Vec<u64> = entries.pages.range(range).map(|(&va, _)| va).collect();
+        for va in pages {
+            if let Some(mapping) = entries.pages.remove(&va) {
+                flush.retire(&self.root, va, mapping.frame);
             }
         }
-        if !pages.is_empty() {
-            flush.range(&self.table, range);
-        }
     }
 
-    /// Gives what is mapped in `range` the protection `prot`.
+    /// Changes what the pages in `range` allow.
     pub fn protect(&mut self, range: Range<u64>, prot: Prot, flush: &mut Flush) {
-        check(&range);
-        let mut entries = self.table.lock();
-        let mut lowered = false;
-        for (_, mapping) in entries.pages.range_mut(range.clone()) {
-            lowered |= !prot.contains(mapping.prot);
-            mapping.prot = prot;
-        }
-        if lowered {
-            flush.range(&self.table, range);
+        self.change(range, flush, |_, _| Some(prot));
+    }
+
+    /// Asks `choose` for each mapped page in `range` what it shall allow; it
+    /// gets the address and what is allowed now.
+    pub fn change(
+        &mut self,
+        range: Range<u64>,
+        flush: &mut Flush,
+        mut choose: impl FnMut(u64, Prot) -> Option<Prot>,
+    ) {
+        for (&va, mapping) in self.root.lock().pages.range_mut(range) {
+            if let Some(prot) = choose(va, mapping.prot) {
+                mapping.prot = prot;
+                flush.note(&self.root, va);
+            }
         }
     }
 
     /// What is mapped at `va`.
     #[must_use]
     pub fn lookup(&self, va: u64) -> Option<Mapping> {
-        self.table
+        self.root
             .lock()
             .pages
             .get(&(va & !(PAGE_SIZE as u64 - 1)))
             .cloned()
     }
 
-    /// Calls `visit` for each page mapped in `range`, in order.
-    pub fn for_each(&self, range: Range<u64>, mut visit: impl FnMut(u64, &Frame, Prot)) {
-        for (&va, mapping) in self.table.lock().pages.range(range) {
-            visit(va, &mapping.frame, mapping.prot);
+    /// Calls `visit` for every mapped page in `range`.
+    pub fn for_each(&self, range: Range<u64>, mut visit: impl FnMut(u64, Mapping)) {
+        for (&va, mapping) in self.root.lock().pages.range(range) {
+            visit(va, mapping.clone());
         }
-    }
-
-    /// Maps in `other` what is mapped here in `range`, at the same addresses.
-    /// With `copy_on_write` both lose the right to write.
-    pub fn share_range(
-        &mut self,
-        other: &mut PageTable,
-        range: Range<u64>,
-        copy_on_write: bool,
-        flush: &mut Flush,
-    ) -> Result<(), OutOfMemory> {
-        check(&range);
-        let mut entries = self.table.lock();
-        let mut lowered = false;
-        for (&va, mapping) in entries.pages.range_mut(range.clone()) {
-            if copy_on_write && mapping.prot.contains(Prot::WRITE) {
-                mapping.prot = mapping.prot.without(Prot::WRITE);
-                lowered = true;
-            }
-            match other.map(va, mapping.frame.clone(), mapping.prot) {
-                Ok(()) | Err(MapError::AlreadyMapped) => {}
-                Err(MapError::OutOfMemory) => {
-                    flush.range(&self.table, range);
-                    return Err(OutOfMemory);
-                }
-            }
-        }
-        if lowered {
-            flush.range(&self.table, range);
-        }
-        Ok(())
-    }
-
-    /// Moves what is mapped in `range` to the empty range that begins at `to`.
-    /// Without memory for the tables there, nothing moves.
-    pub fn move_range(
-        &mut self,
-        range: Range<u64>,
-        to: u64,
-        flush: &mut Flush,
-    ) -> Result<(), OutOfMemory> {
-        check(&range);
-        let mut entries = self.table.lock();
-        let pages: Vec<u64> = entries
-            .pages
-            .range(range.clone())
-            .map(|(&va, _)| va)
-            .collect();
-        let regions: BTreeSet<u64> = pages.iter().map(|va| va - range.start + to).collect();
-        for va in regions {
-            self.ensure_nodes(&mut entries, va)?;
-        }
-        for va in pages {
-            if let Some(mapping) = entries.pages.remove(&va) {
-                let old = entries.pages.insert(va - range.start + to, mapping);
-                assert!(old.is_none(), "the range to move to is not empty");
-            }
-        }
-        flush.range(&self.table, range);
-        Ok(())
     }
 }
 
 impl Drop for PageTable {
     fn drop(&mut self) {
-        *self.table.lock() = Entries::default();
+        *self.root.lock() = Entries::default();
     }
 }
 
@@ -350,7 +275,7 @@ mod tests {
         old.write(0, &[1]);
         new.write(0, &[2]);
         table.map(0x1000, old, RW).unwrap();
-        activate(&table.root());
+        task::set_table(Some(table.root()));
         let read = || {
             let mut byte = [0];
             user::copy_in(0x1000, &mut byte).unwrap();
@@ -358,7 +283,7 @@ mod tests {
         };
         assert_eq!(read(), 1);
         let mut flush = Flush::new();
-        assert!(table.remap(0x1000, new, RW, &mut flush));
+        table.replace(0x1000, new, RW, &mut flush).unwrap();
         assert_eq!(read(), 1);
         flush.finish();
         assert_eq!(read(), 2);
