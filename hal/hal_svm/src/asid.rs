@@ -34,7 +34,11 @@ impl AsidPool {
     /// nothing is known of what the firmware left.
     #[must_use]
     pub const fn new(count: u32) -> Self {
-        AsidPool { generation: 0, next: count, count }
+        AsidPool {
+            generation: 0,
+            next: count,
+            count,
+        }
     }
 
     /// The current generation.
@@ -53,7 +57,13 @@ impl AsidPool {
         }
         let number = self.next;
         self.next += 1;
-        Taken { asid: Asid { number, generation: self.generation }, flush_all }
+        Taken {
+            asid: Asid {
+                number,
+                generation: self.generation,
+            },
+            flush_all,
+        }
     }
 }
 

@@ -70,7 +70,12 @@ impl core::fmt::Display for EnableError {
 #[must_use]
 pub fn cpuid(function: u32, index: u32) -> Answer {
     let found = core::arch::x86_64::__cpuid_count(function, index);
-    Answer { eax: found.eax, ebx: found.ebx, ecx: found.ecx, edx: found.edx }
+    Answer {
+        eax: found.eax,
+        ebx: found.ebx,
+        ecx: found.ecx,
+        edx: found.edx,
+    }
 }
 
 /// Makes the CPU that runs this ready for guests.
@@ -98,7 +103,13 @@ pub fn enable() -> Result<Features, EnableError> {
     };
     let asids = Cell::new(AsidPool::new(features.asids));
     let tsc_aux = Cell::new(tsc_aux);
-    let cpu = SvmCpu { host_page, _save_area: save_area, host_xcr0, asids, tsc_aux };
+    let cpu = SvmCpu {
+        host_page,
+        _save_area: save_area,
+        host_xcr0,
+        asids,
+        tsc_aux,
+    };
     let _ = CPUS[hal::cpu::id()].0.set(cpu);
     Ok(features)
 }
@@ -116,7 +127,13 @@ fn host(features: Features) -> Result<Host, OutOfMemory> {
     permission_map::pass_msrs(&mut map);
     msr_map.write(0, &map);
     let (ports, msrs) = (port_map.phys().0, msr_map.phys().0);
-    Ok(Host { features, _port_map: port_map, _msr_map: msr_map, port_map: ports, msr_map: msrs })
+    Ok(Host {
+        features,
+        _port_map: port_map,
+        _msr_map: msr_map,
+        port_map: ports,
+        msr_map: msrs,
+    })
 }
 
 /// What all CPUs share, once one of them is ready.

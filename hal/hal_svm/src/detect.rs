@@ -81,7 +81,11 @@ pub fn detect(
     let vm_cr = vm_cr();
     if vm_cr & VM_CR_SVMDIS != 0 {
         let locked = vm_cr & VM_CR_LOCK != 0;
-        return Err(if locked { Unavailable::DisabledAndLocked } else { Unavailable::Disabled });
+        return Err(if locked {
+            Unavailable::DisabledAndLocked
+        } else {
+            Unavailable::Disabled
+        });
     }
     let svm = cpuid(leaf::SVM);
     if svm.edx & svm_edx::NPT == 0 {
@@ -90,7 +94,10 @@ pub fn detect(
     if svm.ebx < 2 {
         return Err(Unavailable::NoAsids(svm.ebx));
     }
-    Ok(Features { asids: svm.ebx, bits: svm.edx })
+    Ok(Features {
+        asids: svm.ebx,
+        bits: svm.edx,
+    })
 }
 
 #[cfg(test)]
@@ -100,9 +107,19 @@ mod tests {
 
     fn epyc(function: u32) -> Answer {
         match function {
-            leaf::EXTENDED => Answer { eax: 0x8000_001F, ..Answer::default() },
-            leaf::AMD_FEATURES => Answer { ecx: amd_ecx::SVM, ..Answer::default() },
-            leaf::SVM => Answer { ebx: 16, edx: svm_edx::NPT, ..Answer::default() },
+            leaf::EXTENDED => Answer {
+                eax: 0x8000_001F,
+                ..Answer::default()
+            },
+            leaf::AMD_FEATURES => Answer {
+                ecx: amd_ecx::SVM,
+                ..Answer::default()
+            },
+            leaf::SVM => Answer {
+                ebx: 16,
+                edx: svm_edx::NPT,
+                ..Answer::default()
+            },
             _ => Answer::default(),
         }
     }
@@ -114,14 +131,20 @@ mod tests {
 
     #[test]
     fn reasons() {
-        assert_eq!(detect(|_| Answer::default(), || panic!("no such register")), Err(Unavailable::NoSvm));
+        assert_eq!(
+            detect(|_| Answer::default(), || panic!("no such register")),
+            Err(Unavailable::NoSvm)
+        );
         assert_eq!(detect(epyc, || VM_CR_SVMDIS), Err(Unavailable::Disabled));
         let locked = detect(epyc, || VM_CR_SVMDIS | VM_CR_LOCK);
         assert_eq!(locked, Err(Unavailable::DisabledAndLocked));
         let text = locked.map_err(|reason| reason.to_string());
         assert!(text.is_err_and(|text| text.contains("firmware")));
         let flat = |function| match function {
-            leaf::SVM => Answer { ebx: 16, ..Answer::default() },
+            leaf::SVM => Answer {
+                ebx: 16,
+                ..Answer::default()
+            },
             other => epyc(other),
         };
         assert_eq!(detect(flat, || 0), Err(Unavailable::NoNestedPaging));

@@ -66,7 +66,13 @@ mod tests {
         assert_eq!(exits(&map, msr::GS_BASE), 0);
         assert_eq!(exits(&map, msr::SYSENTER_EIP), 0);
         assert_eq!(exits(&map, msr::TSC), 0b10);
-        for closed in [msr::EFER, msr::APIC_BASE, msr::VM_CR, msr::VM_HSAVE_PA, msr::TSC_AUX] {
+        for closed in [
+            msr::EFER,
+            msr::APIC_BASE,
+            msr::VM_CR,
+            msr::VM_HSAVE_PA,
+            msr::TSC_AUX,
+        ] {
             assert_eq!(exits(&map, closed), 0b11, "{closed:#x}");
         }
         let open: u32 = map.iter().map(|byte| byte.count_zeros()).sum();

@@ -104,7 +104,9 @@ pub struct HardwareVcpu {
 impl HardwareVcpu {
     /// A virtual CPU over a VM's nested table; `None` where no CPU is ready.
     pub fn new(nested: &Nested, account: &Account) -> Result<Option<Self>, OutOfMemory> {
-        let Some(host) = cpu::shared() else { return Ok(None) };
+        let Some(host) = cpu::shared() else {
+            return Ok(None);
+        };
         let mut vmcb = Page::new(account)?;
         let control = &mut vmcb.control;
         control.intercept1 = INTERCEPT1;
@@ -114,7 +116,7 @@ impl HardwareVcpu {
         control.msrpm_base_pa = host.msr_map;
         control.vintr = vintr::MASKING;
         control.np_enable = 1;
-        control.nested_cr3 = nested.lock().root_phys().0;
+        control.nested_cr3 = nested.lock().root_phys();
         if host.features.has(svm_edx::PAUSE_FILTER) {
             control.intercept1 |= intercept1::PAUSE;
             control.pause_filter_count = PAUSE_COUNT;
@@ -212,7 +214,11 @@ impl HardwareVcpu {
                 // A virtual interrupt of the highest priority that never gets
                 // delivered: its exit comes first.
                 let request = vintr::IRQ | 0xF << vintr::PRIORITY_SHIFT | vintr::IGNORE_TPR;
-                control.vintr = if on { control.vintr | request } else { control.vintr & !request };
+                control.vintr = if on {
+                    control.vintr | request
+                } else {
+                    control.vintr & !request
+                };
                 set_bit(&mut control.intercept1, intercept1::VINTR, on);
             }
             Watch::WriteCr8 => set_bit(&mut control.intercept_cr, WRITE_CR8, on),
@@ -267,7 +273,11 @@ impl HardwareVcpu {
             if other_xcr0 {
                 xsetbv(self.xcr0);
             }
-            world_switch(self.gprs.as_mut_ptr(), self.vmcb.phys(), cpu.host_page.phys().0);
+            world_switch(
+                self.gprs.as_mut_ptr(),
+                self.vmcb.phys(),
+                cpu.host_page.phys().0,
+            );
             if other_xcr0 {
                 xsetbv(cpu.host_xcr0);
             }
@@ -321,8 +331,11 @@ impl HardwareVcpu {
         self.asid_cpu = id;
         let control = &mut self.vmcb.control;
         control.asid = taken.asid.number;
-        control.tlb_control =
-            if taken.flush_all { tlb_control::ALL } else { tlb_control::NOTHING };
+        control.tlb_control = if taken.flush_all {
+            tlb_control::ALL
+        } else {
+            tlb_control::NOTHING
+        };
     }
 }
 

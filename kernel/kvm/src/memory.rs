@@ -155,17 +155,17 @@ impl VmMemory {
     /// Makes all vCPUs forget cached translations. Those that are in the guest
     /// have left it when this returns.
     pub fn flush(&self) {
-        let mut running = 0u64;
-        let own = hal::cpu::id();
-        for vcpu in self.vcpus().iter() {
-            // The poster's own kick would not tell us that the vCPU has left.
-            let _ = vcpu.posted.post(request::FLUSH);
-            if let Some(cpu) = vcpu.cpu().filter(|&cpu| cpu != own) {
-                running |= 1 << cpu;
-            }
-        }
-        if running != 0 {
-            hal::cpu::call_on(running, &|| {});
+        let vcpus = self.vcpus();
+        let stays = vcpus.iter().map(|vcpu| {
+            // Also kicks the others while we wait for the first.
+            vcpu.post(request::FLUSH);
+            (vcpu, vcpu.stay())
+        });
+        let running: Vec<_> = stays
+            .filter_map(|(vcpu, stay)| Some((vcpu, stay?)))
+            .collect();
+        for (vcpu, stay) in running {
+            vcpu.end(stay);
         }
     }
 

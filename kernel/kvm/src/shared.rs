@@ -23,6 +23,22 @@ pub mod request {
     pub const LOOK: Events = Events::request(4);
 }
 
+const CPU: usize = 0xFF;
+const ENTRY: usize = 0x100;
+
+/// One uninterrupted run of the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stay(usize);
+
+impl Stay {
+    /// The CPU on which the guest runs.
+    #[inline]
+    #[must_use]
+    pub const fn cpu(self) -> usize {
+        (self.0 & CPU) - 1
+    }
+}
+
 /// What other threads may touch.
 pub struct VcpuShared {
     /// The id that the monitor chose; also the APIC id.
@@ -31,8 +47,9 @@ pub struct VcpuShared {
     pub index: u8,
     /// Interrupts and requests on their way.
     pub posted: Posted,
-    /// The CPU on which the guest runs, plus one; 0: it does not.
-    in_guest: AtomicUsize,
+    /// Low byte: the CPU on which the guest runs, plus one, or 0. Above: counts
+    /// entries, so that one stay is told from the next.
+    stay: AtomicUsize,
     sleeper: SpinLock<Option<Arc<dyn Wake>>>,
     /// The pages shared with the monitor.
     pub page: RunPage,
@@ -46,7 +63,7 @@ impl VcpuShared {
             id,
             index,
             posted: Posted::new(),
-            in_guest: AtomicUsize::new(0),
+            stay: AtomicUsize::new(0),
             sleeper: SpinLock::new(None),
             page,
         }
@@ -57,12 +74,13 @@ impl VcpuShared {
     #[inline]
     pub fn enter(&self, cpu: usize) -> bool {
         // Before the read-modify-write of `Posted::enter`, so that a poster
-        // whose event comes after it sees the CPU.
-        self.in_guest.store(cpu + 1, Ordering::Relaxed);
+        // whose event comes after it sees the stay.
+        let stay = self.stay.load(Ordering::Relaxed) + ENTRY;
+        self.stay.store(stay | (cpu + 1), Ordering::Relaxed);
         if self.posted.enter() {
             return true;
         }
-        self.in_guest.store(0, Ordering::Relaxed);
+        self.stay.store(stay, Ordering::Relaxed);
         false
     }
 
@@ -70,7 +88,25 @@ impl VcpuShared {
     #[inline]
     pub fn leave(&self) {
         self.posted.leave();
-        self.in_guest.store(0, Ordering::Release);
+        let stay = self.stay.load(Ordering::Relaxed);
+        self.stay.store(stay & !CPU, Ordering::Release);
+    }
+
+    /// The present stay in the guest, if there is one. Asked after an event was
+    /// posted, "none" means that the next entry sees the event.
+    #[inline]
+    #[must_use]
+    pub fn stay(&self) -> Option<Stay> {
+        let word = self.stay.load(Ordering::Acquire);
+        (word & CPU != 0).then_some(Stay(word))
+    }
+
+    /// Interrupts a stay and waits until it is over.
+    pub fn end(&self, stay: Stay) {
+        hal::cpu::kick(stay.cpu());
+        while self.stay.load(Ordering::Acquire) == stay.0 {
+            hal::cpu::relax();
+        }
     }
 
     /// Owner: `wake` ends the sleep that follows.
@@ -102,8 +138,8 @@ impl VcpuShared {
         match kick {
             Kick::None => {}
             Kick::Interrupt => {
-                if let Some(cpu) = self.cpu() {
-                    hal::cpu::kick(cpu);
+                if let Some(stay) = self.stay() {
+                    hal::cpu::kick(stay.cpu());
                 }
             }
             Kick::Wake => {
@@ -113,13 +149,6 @@ impl VcpuShared {
                 }
             }
         }
-    }
-
-    /// The CPU on which the guest runs.
-    #[inline]
-    #[must_use]
-    pub fn cpu(&self) -> Option<usize> {
-        self.in_guest.load(Ordering::Relaxed).checked_sub(1)
     }
 }
 
