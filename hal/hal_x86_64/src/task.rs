@@ -30,7 +30,7 @@ pub const STACK_PAGES: u64 = STACK_SIZE / mem::PAGE_SIZE as u64;
 
 static FREE_STACKS: SpinLock<Vec<u64>> = SpinLock::new(Vec::new());
 static NEXT_STACK: AtomicU64 = AtomicU64::new(STACKS);
-static EXIT: Once<fn() -> !> = Once::new();
+static EXIT: Once<fn() -> Arc<Task>> = Once::new();
 
 /// A kernel stack. Freed ones are kept mapped for the next task.
 #[derive(Debug)]
@@ -147,8 +147,8 @@ pub fn adopt() -> Arc<Task> {
     task
 }
 
-/// Sets what runs when a task's entry returns: it must [`exit_to`] another task.
-pub fn set_exit_hook(hook: fn() -> !) {
+/// Sets what chooses the next task when one's entry has returned. Once.
+pub fn set_exit_hook(hook: fn() -> Arc<Task>) {
     let _ = EXIT.set(hook);
 }
 
@@ -161,20 +161,14 @@ fn current() -> &'static Task {
 
 /// Parks the current task and runs `next` until somebody switches back.
 #[inline]
-pub fn switch_to(next: &Arc<Task>) {
+pub fn switch_to(next: Arc<Task>) {
     switch(next, PARKED);
 }
 
-/// Ends the current task and runs `next`.
-pub fn exit_to(next: &Arc<Task>) -> ! {
-    switch(next, DONE);
-    unreachable!("a task that is done is never switched to")
-}
-
 #[inline]
-fn switch(next: &Arc<Task>, leave_as: u8) {
+fn switch(next: Arc<Task>, leave_as: u8) {
     let from = current();
-    if core::ptr::eq(from, &**next) {
+    if core::ptr::eq(from, &*next) {
         return;
     }
     // A task that another CPU is just leaving is parked in a moment.
@@ -183,14 +177,15 @@ fn switch(next: &Arc<Task>, leave_as: u8) {
         cpu::relax();
     }
     leave_user_state(from);
-    enter_user_state(next);
+    enter_user_state(&next);
+    let load = next.rsp.get();
     let cpu = &this_cpu().task;
     cpu.previous.set(from);
     cpu.previous_state.set(leave_as);
-    cpu.current.set(Arc::into_raw(next.clone()));
+    cpu.current.set(Arc::into_raw(next));
     // SAFETY: `next` was parked, so its stack pointer is that of a complete
     // switch frame, and the exchange above made it ours alone.
-    unsafe { switch_stacks(from.rsp.get(), *next.rsp.get()) };
+    unsafe { switch_stacks(from.rsp.get(), *load) };
     let_go();
 }
 
@@ -251,8 +246,9 @@ extern "C" fn start() -> ! {
     if let Some(entry) = entry {
         entry();
     }
-    let exit = EXIT.get().expect("invariant: the scheduler sets the hook before it makes tasks");
-    exit()
+    let choose = EXIT.get().expect("invariant: the scheduler sets the hook before it makes tasks");
+    switch(choose(), DONE);
+    unreachable!("a task that is done is never switched to")
 }
 
 /// Gives the current task an address space (or takes it), now and whenever it

@@ -4,11 +4,16 @@
 #![forbid(unsafe_code)]
 
 pub mod errno;
+pub mod event;
+pub mod fs;
 pub mod ioctl;
 pub mod kvm;
 pub mod kvm_irqchip;
 pub mod kvm_run;
 pub mod kvm_vcpu;
 pub mod kvm_vm;
+pub mod lock;
+pub mod socket;
+pub mod tty;
 
 pub use errno::Errno;
