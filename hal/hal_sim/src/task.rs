@@ -1,20 +1,26 @@
 //! [`Task`]: a kernel stack, played by a thread that runs only while it holds a
 //! CPU's baton.
 
-use std::cell::RefCell;
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
 use crate::machine::{self, CPU, Machine, lock};
-use crate::mem::OutOfMemory;
+use crate::mem::{OutOfMemory, Root, USER_END};
 
-#[derive(Default)]
+/// Pages that a task's stack takes: what its owner is charged.
+pub const STACK_PAGES: u64 = 8;
+
+type Entry = Box<dyn FnOnce() + Send>;
+
 struct Baton {
     running: bool,
+    done: bool,
     cpu: usize,
-    entry: Option<Box<dyn FnOnce() + Send>>,
+    entry: Option<Entry>,
 }
 
-/// Something that can run on a CPU. Its page table and FPU area go with it.
+/// A flow of control. Its page table, bases and FPU area go with it.
 pub struct Task {
     baton: Mutex<Baton>,
     passed: Condvar,
@@ -23,56 +29,82 @@ pub struct Task {
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Task>>> = const { RefCell::new(None) };
+    static TABLE: RefCell<Option<Arc<Root>>> = const { RefCell::new(None) };
+    static BASES: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
 }
 
-static EXIT_HOOK: OnceLock<fn() -> Arc<Task>> = OnceLock::new();
+static EXIT: OnceLock<fn() -> !> = OnceLock::new();
 
-/// Sets what chooses the next task when one has returned. Called once.
-pub fn set_exit_hook(hook: fn() -> Arc<Task>) {
-    let set = EXIT_HOOK.get_or_init(|| hook);
-    assert!(std::ptr::fn_addr_eq(*set, hook), "there is one exit hook");
+/// How a thread whose task is done unwinds to its beginning.
+struct Done;
+
+/// Sets what runs when a task's entry returns: it must [`exit_to`] another task.
+pub fn set_exit_hook(hook: fn() -> !) {
+    let _ = EXIT.set(hook);
 }
 
 impl Task {
-    /// A task that has not run; it begins in `entry`.
-    pub fn new(entry: Box<dyn FnOnce() + Send>) -> Result<Arc<Task>, OutOfMemory> {
+    /// A parked task that will run `entry`, then the exit hook.
+    pub fn new(entry: Entry) -> Result<Arc<Self>, OutOfMemory> {
         crate::inject::allocation()?;
-        Ok(Self::with(Baton {
-            entry: Some(entry),
-            ..Baton::default()
-        }))
+        Ok(Self::with(false, Some(entry)))
     }
 
-    fn with(baton: Baton) -> Arc<Task> {
-        let machine = machine::current();
+    fn with(running: bool, entry: Option<Entry>) -> Arc<Self> {
+        let baton = Mutex::new(Baton {
+            running,
+            done: false,
+            cpu: CPU.get(),
+            entry,
+        });
         Arc::new(Self {
-            baton: Mutex::new(baton),
+            baton,
             passed: Condvar::new(),
-            machine,
+            machine: machine::current(),
         })
     }
 
     /// Takes the baton for `cpu`; a task that never ran gets its thread.
     fn resume(self: &Arc<Self>, cpu: usize) {
         let mut baton = lock(&self.baton);
-        assert!(!baton.running, "the task runs elsewhere");
+        assert!(
+            !baton.done,
+            "invariant: a task that is done is not scheduled"
+        );
+        while baton.running {
+            baton = self
+                .passed
+                .wait(baton)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
         (baton.running, baton.cpu) = (true, cpu);
         if let Some(entry) = baton.entry.take() {
             let task = self.clone();
             std::thread::spawn(move || task.run(entry));
         }
-        self.passed.notify_one();
+        self.passed.notify_all();
     }
 
-    fn run(self: Arc<Self>, entry: Box<dyn FnOnce() + Send>) {
+    fn run(self: Arc<Self>, entry: Entry) {
         self.machine.enter(lock(&self.baton).cpu);
         CURRENT.set(Some(self.clone()));
-        entry();
-        let next = EXIT_HOOK
-            .get()
-            .expect("invariant: the scheduler sets the exit hook")();
-        lock(&self.baton).running = false;
-        next.resume(CPU.get());
+        let whole = catch_unwind(AssertUnwindSafe(|| {
+            entry();
+            EXIT.get()
+                .expect("invariant: the scheduler sets the exit hook")()
+        }));
+        let Err(payload) = whole;
+        if !payload.is::<Done>() {
+            // A test's assertion failed in a task: nobody would come back.
+            eprintln!("a task of the simulation panicked");
+            std::process::abort();
+        }
+    }
+
+    fn park(&self, done: bool) {
+        let mut baton = lock(&self.baton);
+        (baton.running, baton.done) = (false, done);
+        self.passed.notify_all();
     }
 
     fn wait_for_baton(&self) {
@@ -81,44 +113,82 @@ impl Task {
             baton = self
                 .passed
                 .wait(baton)
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+                .unwrap_or_else(PoisonError::into_inner);
         }
         CPU.set(baton.cpu);
     }
 }
 
-/// The task that runs here. A thread that was none becomes one (the boot or idle
-/// task of its CPU).
-#[must_use]
-pub fn current() -> Arc<Task> {
-    CURRENT.with_borrow_mut(|current| {
-        let adopt = || {
-            Task::with(Baton {
-                running: true,
-                cpu: CPU.get(),
-                entry: None,
-            })
-        };
-        current.get_or_insert_with(adopt).clone()
-    })
+impl std::fmt::Debug for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Task").finish_non_exhaustive()
+    }
 }
 
-/// Makes a task of the thread that calls: the idle task of its CPU.
+/// Makes a task of the thread that plays a CPU. Once per CPU.
 #[must_use]
 pub fn adopt() -> Arc<Task> {
-    current()
+    let task = Task::with(true, None);
+    CURRENT.set(Some(task.clone()));
+    task
 }
 
-/// Parks the current task and runs `next` on this CPU; returns when something
-/// switches back, maybe on another CPU. Panics if `next` is running.
-pub fn switch_to(next: Arc<Task>) {
+fn current() -> Arc<Task> {
+    CURRENT
+        .with_borrow(Clone::clone)
+        .expect("invariant: a CPU's thread is adopted first")
+}
+
+/// Parks the current task and runs `next` until somebody switches back.
+pub fn switch_to(next: &Arc<Task>) {
     let this = current();
-    if Arc::ptr_eq(&this, &next) {
+    if Arc::ptr_eq(&this, next) {
         return;
     }
-    lock(&this.baton).running = false;
+    // Parked only after `next` has the baton, so that nobody can take this task
+    // to another CPU while it is still here: its thread is about to wait.
     next.resume(CPU.get());
+    this.park(false);
     this.wait_for_baton();
+}
+
+/// Ends the current task and runs `next`.
+pub fn exit_to(next: &Arc<Task>) -> ! {
+    let this = current();
+    next.resume(CPU.get());
+    this.park(true);
+    resume_unwind(Box::new(Done))
+}
+
+/// Gives the current task an address space (or takes it), now and whenever it
+/// runs again.
+pub fn set_table(root: Option<&Arc<Root>>) {
+    TABLE.set(root.cloned());
+}
+
+/// The table that the current task's user accesses go through.
+pub(crate) fn table() -> Option<Arc<Root>> {
+    TABLE.with_borrow(Clone::clone)
+}
+
+pub(crate) fn with_table<R>(ask: impl FnOnce(Option<&Root>) -> R) -> R {
+    TABLE.with_borrow(|table| ask(table.as_deref()))
+}
+
+/// Sets the FS and GS bases of the current task's program. Addresses that are
+/// not a program's are refused.
+pub fn set_user_bases(fs_base: u64, gs_base: u64) -> bool {
+    let is_good = fs_base < USER_END && gs_base < USER_END;
+    if is_good {
+        BASES.set((fs_base, gs_base));
+    }
+    is_good
+}
+
+/// The FS and GS bases of the current task's program.
+#[must_use]
+pub fn user_bases() -> (u64, u64) {
+    BASES.get()
 }
 
 #[cfg(test)]
@@ -128,30 +198,31 @@ mod tests {
 
     static RETURN_TO: Mutex<Option<Arc<Task>>> = Mutex::new(None);
 
-    fn back() -> Arc<Task> {
-        lock(&RETURN_TO).take().unwrap()
+    fn back() -> ! {
+        let main = lock(&RETURN_TO).take().unwrap();
+        exit_to(&main)
     }
 
     #[test]
     fn the_baton_goes_round_and_carries_the_cpu() {
         Machine::new(3).enter(2);
         set_exit_hook(back);
-        let main = current();
+        let main = adopt();
         *lock(&RETURN_TO) = Some(main.clone());
         let trace = Arc::new(Mutex::new(Vec::new()));
         let task = {
             let trace = trace.clone();
             Task::new(Box::new(move || {
                 trace.lock().unwrap().push(("first", cpu::id()));
-                switch_to(main);
+                switch_to(&main);
                 trace.lock().unwrap().push(("second", cpu::id()));
             }))
             .unwrap()
         };
         trace.lock().unwrap().push(("main", cpu::id()));
-        switch_to(task.clone());
+        switch_to(&task);
         trace.lock().unwrap().push(("main", cpu::id()));
-        switch_to(task.clone());
+        switch_to(&task);
         let expected = [("main", 2), ("first", 2), ("main", 2), ("second", 2)];
         assert_eq!(*trace.lock().unwrap(), expected);
     }

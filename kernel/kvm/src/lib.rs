@@ -8,6 +8,7 @@ extern crate std;
 
 pub mod backend;
 pub mod bus;
+pub mod chips;
 pub mod cpuid;
 pub mod event;
 pub mod exit;

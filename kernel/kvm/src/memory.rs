@@ -156,16 +156,14 @@ impl VmMemory {
     /// have left it when this returns.
     pub fn flush(&self) {
         let vcpus = self.vcpus();
-        let stays = vcpus.iter().map(|vcpu| {
-            // Also kicks the others while we wait for the first.
+        // All are kicked before the first is waited for.
+        for vcpu in vcpus.iter() {
             vcpu.post(request::FLUSH);
-            (vcpu, vcpu.stay())
-        });
-        let running: Vec<_> = stays
-            .filter_map(|(vcpu, stay)| Some((vcpu, stay?)))
-            .collect();
-        for (vcpu, stay) in running {
-            vcpu.end(stay);
+        }
+        for vcpu in vcpus.iter() {
+            if let Some(stay) = vcpu.stay() {
+                vcpu.end(stay);
+            }
         }
     }
 

@@ -1,5 +1,5 @@
-//! What the kernel around this crate gives it: [`Platform`] (the machine and its
-//! threads), [`Monitor`] (the program behind an ioctl), [`Backing`] (its address
+//! What the kernel around this crate gives it, beside the crates `hal` and `wait`:
+//! [`Platform`] (the processor), [`Monitor`] (the program behind an ioctl), [`Backing`] (its address
 //! space) and [`EventFile`] (its eventfds). Tests play all four.
 
 use crate::backend::VcpuBackend;
@@ -13,7 +13,7 @@ use x86::cpuid::Answer;
 /// The nested table that the vCPUs of one VM share.
 pub type Nested = Arc<SpinLock<NestedTable>>;
 
-/// The machine and its threads.
+/// The processor.
 pub trait Platform: Sized + Send + Sync + 'static {
     /// The processor's virtualization extension.
     type Hardware: VcpuBackend;
@@ -29,37 +29,14 @@ pub trait Platform: Sized + Send + Sync + 'static {
     fn tsc_is_stable() -> bool;
     /// Ticks of the time-stamp counter in a millisecond.
     fn tsc_khz() -> u64;
-    /// Real time, in nanoseconds since 1970.
-    fn realtime_ns() -> u64;
-    /// What wakes the calling thread from [`Platform::park`].
-    fn waker() -> Arc<dyn Wake>;
-    /// Blocks the calling thread until it is woken or interrupted.
-    fn park();
     /// Lets other threads run, if it is their turn.
     fn preempt();
-    /// A one-shot timer that calls `target`.
-    ///
-    /// # Errors
-    /// ENOMEM.
-    fn alarm(target: Weak<dyn Ring>) -> Result<Box<dyn Alarm>, Errno>;
 }
 
-/// A thread that may be asleep.
-pub trait Wake: Send + Sync {
-    /// Ends the thread's sleep, or its next one.
-    fn wake(&self);
-}
-
-/// What a timer calls; must not block.
+/// Who is told when an eventfd is signalled; must not block.
 pub trait Ring: Send + Sync {
-    /// The time has come.
+    /// It was signalled.
     fn ring(&self);
-}
-
-/// A one-shot timer.
-pub trait Alarm: Send + Sync {
-    /// Rings at this time of the monotonic clock, in nanoseconds; `None`: never.
-    fn set(&self, at: Option<u64>);
 }
 
 /// Why a page of the monitor cannot be had.
@@ -96,8 +73,6 @@ pub trait Monitor {
     /// # Errors
     /// EFAULT.
     fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Errno>;
-    /// Whether a signal waits for the calling thread.
-    fn interrupted(&self) -> bool;
     /// The eventfd behind a descriptor.
     ///
     /// # Errors

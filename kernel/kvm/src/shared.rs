@@ -1,12 +1,12 @@
 //! The part of a vCPU that other threads reach while its own thread runs it:
 //! [`VcpuShared`].
 
-use crate::platform::{Ring, Wake};
 use crate::run_page::RunPage;
-use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use irqchip::{Events, Kick, Message, Posted};
+use core::task::Waker;
+use irqchip::{Events, Identity, Kick, Message, Posted};
 use sync::SpinLock;
+use wait::TimerTarget;
 
 /// Requests that other threads post beside interrupts.
 pub mod request {
@@ -50,7 +50,9 @@ pub struct VcpuShared {
     /// Low byte: the CPU on which the guest runs, plus one, or 0. Above: counts
     /// entries, so that one stay is told from the next.
     stay: AtomicUsize,
-    sleeper: SpinLock<Option<Arc<dyn Wake>>>,
+    sleeper: SpinLock<Option<Waker>>,
+    /// What messages are compared with.
+    identity: SpinLock<Option<Identity>>,
     /// The pages shared with the monitor.
     pub page: RunPage,
 }
@@ -65,6 +67,7 @@ impl VcpuShared {
             posted: Posted::new(),
             stay: AtomicUsize::new(0),
             sleeper: SpinLock::new(None),
+            identity: SpinLock::new(None),
             page,
         }
     }
@@ -110,8 +113,19 @@ impl VcpuShared {
     }
 
     /// Owner: `wake` ends the sleep that follows.
-    pub fn set_sleeper(&self, wake: Option<Arc<dyn Wake>>) {
+    pub fn set_sleeper(&self, wake: Option<Waker>) {
         *self.sleeper.lock() = wake;
+    }
+
+    /// Owner: the local APIC's identity has changed.
+    pub fn set_identity(&self, identity: Identity) {
+        *self.identity.lock() = Some(identity);
+    }
+
+    /// The local APIC's identity, if there is one in the kernel.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        *self.identity.lock()
     }
 
     /// Posts events and makes the vCPU notice.
@@ -153,8 +167,8 @@ impl VcpuShared {
 }
 
 /// The local APIC's timer.
-impl Ring for VcpuShared {
-    fn ring(&self) {
+impl TimerTarget for VcpuShared {
+    fn expired(&self, _now_ns: u64) {
         self.post(request::TIMER);
     }
 }

@@ -235,7 +235,7 @@ mod tests {
             flags: 0,
             guest_phys_addr: gpa,
             memory_size: pages * PAGE,
-            userspace_addr: 0x7000_0000 + gpa,
+            userspace_addr: 0x7000_0000_u64.wrapping_add(gpa),
         }
     }
 
