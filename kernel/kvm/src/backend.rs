@@ -144,6 +144,8 @@ pub trait VcpuBackend: Send + 'static {
 
     /// The event to deliver at the next entry.
     fn inject(&mut self, event: Event);
+    /// Takes the event back that was to be delivered.
+    fn cancel_injection(&mut self);
     /// The event whose delivery the last exit cut short, once.
     fn take_interrupted(&mut self) -> Option<Event>;
     /// Exit with [`Exit::Window`] as soon as the guest can take an interrupt.

@@ -17,6 +17,7 @@ impl<P: Platform> Vcpu<P> {
     /// Gives the backend what the next entry delivers. `false`: triple fault.
     #[inline]
     pub(crate) fn deliver(&mut self) -> bool {
+        self.injected = None;
         let quiet = self.events.is_quiet() && !self.interrupt_waits();
         if quiet && !self.window_open && !self.watches_priority && !self.window_wanted {
             return true;
@@ -59,12 +60,22 @@ impl<P: Platform> Vcpu<P> {
                 self.hw.watch_nmi_return(true);
             }
             self.hw.inject(event);
+            self.injected = Some(event);
         }
         let blocked_nmi = self.events.nmi_pending > 0 && !self.events.nmi_masked;
         let more = self.takeable() || blocked_nmi || self.window_wanted;
         self.set_window(more);
         self.watch_priority();
         true
+    }
+
+    /// The entry did not take place: what it would have delivered waits again.
+    #[cold]
+    pub(crate) fn take_back(&mut self) {
+        if let Some(event) = self.injected.take() {
+            self.hw.cancel_injection();
+            self.events.undo(event);
+        }
     }
 
     fn set_window(&mut self, open: bool) {

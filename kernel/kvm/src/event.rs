@@ -90,6 +90,16 @@ impl EventQueue {
         }
     }
 
+    /// Puts back what [`EventQueue::next`] gave out and was not delivered.
+    pub fn undo(&mut self, event: Event) {
+        match event {
+            Event::Exception { vector, error } => self.exception = Some((vector, error)),
+            Event::Nmi => self.nmi_injected = true,
+            Event::Interrupt(vector) => self.interrupt = Some(vector),
+            Event::Software(_) => {}
+        }
+    }
+
     /// An NMI arrives.
     pub fn post_nmi(&mut self) {
         let limit = if self.nmi_masked || self.nmi_injected {

@@ -77,7 +77,7 @@ impl<P: Platform> Vcpu<P> {
                 return Next::Monitor(exit::SHUTDOWN);
             }
             if !self.shared.enter(hal::cpu::id()) {
-                // Delivered events stay in the backend until they are consumed.
+                self.take_back();
                 continue;
             }
             let reason = self.hw.enter();

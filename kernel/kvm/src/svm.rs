@@ -323,6 +323,9 @@ mod hardware {
         fn inject(&mut self, event: Event) {
             self.0.set_event(event_bits(event));
         }
+        fn cancel_injection(&mut self) {
+            self.0.set_event(0);
+        }
         #[inline]
         fn take_interrupted(&mut self) -> Option<Event> {
             self.0.take_interrupted().and_then(event_of)

@@ -7,7 +7,7 @@ use crate::backend::{Control, SegmentName, VcpuBackend, gpr};
 use crate::bus::Bus;
 use crate::clock::PvClock;
 use crate::cpuid::CpuidTable;
-use crate::event::EventQueue;
+use crate::event::{Event, EventQueue};
 use crate::memory::VcpuList;
 use crate::msr::StoredMsrs;
 use crate::pending::Pending;
@@ -33,6 +33,8 @@ pub struct Vcpu<P: Platform> {
     pub(crate) shared: Arc<VcpuShared>,
     pub(crate) vm: Arc<Vm<P>>,
     pub(crate) events: EventQueue,
+    /// What the backend delivers at the entry under way.
+    pub(crate) injected: Option<Event>,
     /// With interrupt controllers in the kernel.
     pub(crate) lapic: Option<Box<Lapic>>,
     /// [`mp_state`].
@@ -51,6 +53,8 @@ pub struct Vcpu<P: Platform> {
     /// The monitor's window request at this entry.
     pub(crate) window_wanted: bool,
     pub(crate) timer: Option<TimerId>,
+    /// SET_SIGNAL_MASK's.
+    pub(crate) signal_mask: Option<u64>,
     /// SET_GUEST_DEBUG's control word.
     pub(crate) debug: u32,
     // Snapshots, renewed when told.
@@ -70,6 +74,7 @@ impl<P: Platform> Vcpu<P> {
         if id >= MAX_VCPU_ID {
             return Err(Errno::EINVAL);
         }
+        let _changing = vm.changing.lock();
         let hw = P::hardware(vm.memory.nested(), &vm.account)?;
         let fpu = FpuArea::new().map_err(|_| Errno::ENOMEM)?;
         let page = RunPage::new(&vm.account)?;
@@ -87,6 +92,7 @@ impl<P: Platform> Vcpu<P> {
             shared: shared.clone(),
             vm: vm.clone(),
             events: EventQueue::default(),
+            injected: None,
             lapic: None,
             mp: mp_state::RUNNABLE,
             sipi_page: 0,
@@ -100,6 +106,7 @@ impl<P: Platform> Vcpu<P> {
             watches_priority: false,
             window_wanted: false,
             timer: None,
+            signal_mask: None,
             debug: 0,
             slots: Arc::default(),
             bus: Arc::default(),
