@@ -24,6 +24,12 @@ pub struct Features {
     pub invariant_tsc: bool,
 }
 
+/// What CPUID leaf 1 has in EDX: what programs are told of the CPU.
+#[must_use]
+pub fn feature_word() -> u32 {
+    0x1789_fbff
+}
+
 /// The CPU's features.
 #[must_use]
 pub fn features() -> &'static Features {

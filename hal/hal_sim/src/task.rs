@@ -2,7 +2,7 @@
 //! CPU's baton.
 
 use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
 use crate::machine::{self, CPU, Machine, lock};
@@ -33,13 +33,10 @@ thread_local! {
     static BASES: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
 }
 
-static EXIT: OnceLock<fn() -> !> = OnceLock::new();
+static EXIT: OnceLock<fn() -> Arc<Task>> = OnceLock::new();
 
-/// How a thread whose task is done unwinds to its beginning.
-struct Done;
-
-/// Sets what runs when a task's entry returns: it must [`exit_to`] another task.
-pub fn set_exit_hook(hook: fn() -> !) {
+/// Sets what chooses the next task when one's entry has returned. Once.
+pub fn set_exit_hook(hook: fn() -> Arc<Task>) {
     let _ = EXIT.set(hook);
 }
 
@@ -93,12 +90,13 @@ impl Task {
             EXIT.get()
                 .expect("invariant: the scheduler sets the exit hook")()
         }));
-        let Err(payload) = whole;
-        if !payload.is::<Done>() {
+        let Ok(next) = whole else {
             // A test's assertion failed in a task: nobody would come back.
             eprintln!("a task of the simulation panicked");
             std::process::abort();
-        }
+        };
+        next.resume(CPU.get());
+        self.park(true);
     }
 
     fn park(&self, done: bool) {
@@ -140,9 +138,9 @@ fn current() -> Arc<Task> {
 }
 
 /// Parks the current task and runs `next` until somebody switches back.
-pub fn switch_to(next: &Arc<Task>) {
+pub fn switch_to(next: Arc<Task>) {
     let this = current();
-    if Arc::ptr_eq(&this, next) {
+    if Arc::ptr_eq(&this, &next) {
         return;
     }
     // Parked only after `next` has the baton, so that nobody can take this task
@@ -150,14 +148,6 @@ pub fn switch_to(next: &Arc<Task>) {
     next.resume(CPU.get());
     this.park(false);
     this.wait_for_baton();
-}
-
-/// Ends the current task and runs `next`.
-pub fn exit_to(next: &Arc<Task>) -> ! {
-    let this = current();
-    next.resume(CPU.get());
-    this.park(true);
-    resume_unwind(Box::new(Done))
 }
 
 /// Gives the current task an address space (or takes it), now and whenever it
@@ -198,9 +188,8 @@ mod tests {
 
     static RETURN_TO: Mutex<Option<Arc<Task>>> = Mutex::new(None);
 
-    fn back() -> ! {
-        let main = lock(&RETURN_TO).take().unwrap();
-        exit_to(&main)
+    fn back() -> Arc<Task> {
+        lock(&RETURN_TO).take().unwrap()
     }
 
     #[test]
@@ -214,15 +203,15 @@ mod tests {
             let trace = trace.clone();
             Task::new(Box::new(move || {
                 trace.lock().unwrap().push(("first", cpu::id()));
-                switch_to(&main);
+                switch_to(main);
                 trace.lock().unwrap().push(("second", cpu::id()));
             }))
             .unwrap()
         };
         trace.lock().unwrap().push(("main", cpu::id()));
-        switch_to(&task);
+        switch_to(task.clone());
         trace.lock().unwrap().push(("main", cpu::id()));
-        switch_to(&task);
+        switch_to(task.clone());
         let expected = [("main", 2), ("first", 2), ("main", 2), ("second", 2)];
         assert_eq!(*trace.lock().unwrap(), expected);
     }

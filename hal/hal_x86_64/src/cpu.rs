@@ -10,7 +10,7 @@ use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-pub use crate::registers::{Features, features};
+pub use crate::registers::{Features, feature_word, features};
 pub use sync::MAX_CPUS;
 
 /// One CPU's own block. The assembly reaches its fields by offset.

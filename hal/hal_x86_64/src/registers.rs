@@ -82,6 +82,11 @@ fn read_features() -> Features {
     }
 }
 
+/// What CPUID leaf 1 has in EDX: what programs are told of the CPU.
+pub fn feature_word() -> u32 {
+    __cpuid_count(1, 0).edx
+}
+
 /// Reads a model-specific register.
 ///
 /// # Safety

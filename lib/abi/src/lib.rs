@@ -13,7 +13,11 @@ pub mod kvm_run;
 pub mod kvm_vcpu;
 pub mod kvm_vm;
 pub mod lock;
+pub mod process;
+pub mod signal;
 pub mod socket;
+pub mod syscall;
 pub mod tty;
+pub mod kvm_irqchip;
 
 pub use errno::Errno;

@@ -197,6 +197,13 @@ mod tests {
     }
 
     #[test]
+    fn a_reset_register_counts_only_if_announced() {
+        let mut body = example_body(0x5000);
+        body[112 - 36..116 - 36].fill(0);
+        assert_eq!(Fadt::parse(&table(b"FACP", &body)).unwrap().reset, None);
+    }
+
+    #[test]
     fn a_table_of_acpi_1_has_no_reset() {
         let fadt = Fadt::parse(&table(b"FACP", &example_body(0x5000)[..80])).unwrap();
         assert_eq!(fadt.reset, None);

@@ -4,18 +4,17 @@
 //! hexadecimal text, the name with its NUL, filled up to a multiple of four, then the data, filled up likewise.
 //!
 //! Archives may be written with [`Alignment::Page`]: the data of every file of at least a page then starts on
-//! a page boundary of the archive, so that a kernel can map file pages where the boot loader put them. The
-//! gap is made of extra NULs behind the name, which readers that take names as C strings do not see. The
-//! bytes behind a file's last byte are the next header, not zeros.
+//! a page boundary, so that a kernel can map file pages where the boot loader put them. Where a gap is needed,
+//! the archive is ended and another begins behind zeros: readers of boot archives take any number of them, with
+//! zeros between, as one. The bytes behind a file's last byte are the next header, not zeros.
 
 use std::collections::BTreeSet;
 
 /// The size of a page, in bytes.
 pub const PAGE_SIZE: usize = 4096;
 
-/// Linux refuses a name field longer than this (its PATH_MAX), NULs included.
-const NAME_FIELD_MAX: usize = 4096;
 const HEADER_SIZE: usize = 110;
+const TRAILER: &str = "TRAILER!!!";
 
 const DIRECTORY: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
@@ -98,8 +97,7 @@ impl Archive {
 
     /// Ends the archive and returns its bytes, filled up to a whole page.
     pub fn finish(mut self) -> Vec<u8> {
-        self.next_inode = 0;
-        self.entry("TRAILER!!!", 0, 1, (0, 0), &[]);
+        self.trailer();
         self.bytes
             .resize(self.bytes.len().next_multiple_of(PAGE_SIZE), 0);
         self.bytes
@@ -113,37 +111,32 @@ impl Archive {
 
     fn entry(&mut self, name: &str, mode: u32, links: u32, device: (u32, u32), data: &[u8]) {
         let is_file = mode & 0o170_000 == REGULAR;
-        let mut gap = 0;
         if self.alignment == Alignment::Page && is_file && data.len() >= PAGE_SIZE {
-            gap = self.gap_before_data(name);
-            if name.len() + 1 + gap > NAME_FIELD_MAX {
-                // Half the gap goes into one more mention of the root directory, the rest is asked for anew.
-                self.raw_entry(".", PAGE_SIZE / 2, DIRECTORY | 0o755, 2, (0, 0), &[]);
-                gap = self.gap_before_data(name);
-            }
+            self.align_data_of(name);
         }
-        self.raw_entry(name, gap, mode, links, device, data);
+        self.raw_entry(name, mode, links, device, data);
     }
 
-    /// How many NULs behind `name` bring the data of the next entry to a page boundary.
-    fn gap_before_data(&self, name: &str) -> usize {
-        let data_start = (self.bytes.len() + HEADER_SIZE + name.len() + 1).next_multiple_of(4);
-        data_start.next_multiple_of(PAGE_SIZE) - data_start
+    /// Leaves a gap, so that the data of an entry `name` that comes next starts on a page boundary.
+    fn align_data_of(&mut self, name: &str) {
+        let before_data = (HEADER_SIZE + name.len() + 1).next_multiple_of(4);
+        if (self.bytes.len() + before_data).is_multiple_of(PAGE_SIZE) {
+            return;
+        }
+        self.trailer();
+        let data_start = (self.bytes.len() + before_data).next_multiple_of(PAGE_SIZE);
+        self.bytes.resize(data_start - before_data, 0);
     }
 
-    fn raw_entry(
-        &mut self,
-        name: &str,
-        gap: usize,
-        mode: u32,
-        links: u32,
-        device: (u32, u32),
-        data: &[u8],
-    ) {
+    fn trailer(&mut self) {
+        self.raw_entry(TRAILER, 0, 1, (0, 0), &[]);
+    }
+
+    fn raw_entry(&mut self, name: &str, mode: u32, links: u32, device: (u32, u32), data: &[u8]) {
         let inode = self.next_inode;
         self.next_inode += 1;
         let length = u32::try_from(data.len()).expect("invariant: a file in an archive is < 4 GiB");
-        let name_field = u32::try_from(name.len() + 1 + gap).expect("invariant: names are short");
+        let name_field = u32::try_from(name.len() + 1).expect("invariant: names are short");
         let fields = [
             inode, mode, 0, 0, links, 0, length, 0, 0, device.0, device.1, name_field, 0,
         ];
@@ -153,7 +146,7 @@ impl Archive {
                 .extend_from_slice(format!("{field:08X}").as_bytes());
         }
         self.bytes.extend_from_slice(name.as_bytes());
-        self.bytes.resize(self.bytes.len() + 1 + gap, 0);
+        self.bytes.push(0);
         self.fill_word();
         self.bytes.extend_from_slice(data);
         self.fill_word();
@@ -178,7 +171,6 @@ mod tests {
         mode: u32,
         data_start: usize,
         data: Vec<u8>,
-        name_field: usize,
     }
 
     /// An independent reader of the format, as strict as Linux's.
@@ -186,6 +178,9 @@ mod tests {
         let mut found = Vec::new();
         let mut at = 0;
         loop {
+            if bytes[at..].iter().all(|&b| b == 0) {
+                return found;
+            }
             assert_eq!(&bytes[at..at + 6], b"070701", "magic at {at}");
             let field = |i: usize| {
                 let text = std::str::from_utf8(&bytes[at + 6 + 8 * i..at + 14 + 8 * i]).unwrap();
@@ -196,8 +191,12 @@ mod tests {
             let end = raw_name.iter().position(|&b| b == 0).unwrap();
             let name = String::from_utf8(raw_name[..end].to_vec()).unwrap();
             let data_start = (at + 110 + name_field).next_multiple_of(4);
-            if name == "TRAILER!!!" {
-                return found;
+            assert_eq!(end + 1, name_field, "a name has one NUL");
+            if name == TRAILER {
+                let zeros = bytes[data_start..].iter().take_while(|&&b| b == 0).count();
+                at = data_start + zeros;
+                assert_eq!(at % 4, 0);
+                continue;
             }
             let data = bytes[data_start..data_start + length].to_vec();
             found.push(Found {
@@ -205,7 +204,6 @@ mod tests {
                 mode: mode as u32,
                 data_start,
                 data,
-                name_field,
             });
             at = (data_start + length).next_multiple_of(4);
         }
@@ -237,10 +235,6 @@ mod tests {
             let program = entries.last().unwrap();
             assert_eq!(program.data_start % PAGE_SIZE, 0, "shift {shift}");
             assert_eq!(program.data, content);
-            assert!(
-                entries.iter().all(|e| e.name_field <= NAME_FIELD_MAX),
-                "shift {shift}"
-            );
         }
     }
 
@@ -248,7 +242,16 @@ mod tests {
     fn small_files_cost_no_gap() {
         let mut archive = Archive::new(Alignment::Page);
         archive.file("note", 0o644, b"hello");
-        assert_eq!(read(&archive.finish())[0].name_field, 5);
+        archive.file("more", 0o644, b"hello");
+        let bytes = archive.finish();
+        assert_eq!(read(&bytes).len(), 2);
+        assert_eq!(
+            bytes
+                .windows(TRAILER.len())
+                .filter(|w| *w == TRAILER.as_bytes())
+                .count(),
+            1
+        );
     }
 
     #[test]

@@ -26,7 +26,8 @@ pub struct LinuxSystem<'a> {
     pub parameters: &'a [(&'a str, &'a str)],
     /// More files: path, permission bits, content.
     pub files: &'a [(String, u32, Vec<u8>)],
-    /// What process 1 does at last, in the shell's language. It must not return.
+    /// What process 1 does at last, in the shell's language. It must not return. Its arguments are what the kernel's
+    /// command line has behind `--`.
     pub script: &'a str,
 }
 
@@ -40,15 +41,9 @@ impl LinuxSystem<'_> {
         archive.character_device("dev/console", 0o600, 5, 1);
         archive.file("bin/busybox", 0o755, &read(self.busybox)?);
         for applet in self.applets {
-            if !REPLACED.contains(&applet.as_str()) && applet != "bin/busybox" {
+            if applet != "bin/busybox" {
                 archive.symlink(applet, "/bin/busybox");
             }
-        }
-        for path in REPLACED {
-            // Busybox's own ask process 1, which is a script here and does not listen.
-            let verb = path.rsplit('/').next().unwrap_or(path);
-            let script = format!("#!/bin/sh\nsync\nexec /bin/busybox {verb} -f\n");
-            archive.file(path, 0o755, script.as_bytes());
         }
         let mut loading = String::new();
         for module in ModuleTree::open(self.modules)?.loading_order(self.wanted)? {
@@ -81,8 +76,6 @@ impl LinuxSystem<'_> {
         )
     }
 }
-
-const REPLACED: [&str; 3] = ["sbin/poweroff", "sbin/reboot", "sbin/halt"];
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("Cannot read {}", path.display()))

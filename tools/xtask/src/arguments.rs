@@ -15,6 +15,7 @@ usage: cargo xtask VERB
              --disk FILE       a raw image as a virtio disk; may be given several times
              --append WORDS    more words for the kernel's command line
              --gdb             wait for a debugger on port 1234
+             --peer            Linux with KVM as the host instead, with the same programs
   test     every test: on this machine first, then in QEMU
              --host | --qemu   only one half
              NAME ...          only the QEMU tests whose names contain one of these
@@ -34,6 +35,23 @@ pub enum Verb {
     Build,
     /// Boot it.
     Run(RunOptions),
+    /// The gates that need no machine.
+    Check,
+    /// Every test.
+    Test(TestOptions),
+    /// The figures.
+    Bench,
+}
+
+/// The options of `test`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestOptions {
+    /// Run the tests that need no machine.
+    pub on_host: bool,
+    /// Run those in QEMU.
+    pub in_qemu: bool,
+    /// Only the QEMU tests whose names contain one of these; all if there are none.
+    pub names: Vec<String>,
 }
 
 /// The options of `run`.
@@ -53,6 +71,8 @@ pub struct RunOptions {
     pub append: String,
     /// Wait for a debugger.
     pub gdb: bool,
+    /// Boot Linux with KVM instead of Alster, with the same programs.
+    pub peer: bool,
 }
 
 impl Default for RunOptions {
@@ -65,6 +85,7 @@ impl Default for RunOptions {
             disks: Vec::new(),
             append: String::new(),
             gdb: false,
+            peer: false,
         }
     }
 }
@@ -77,6 +98,9 @@ pub fn parse(words: &[String]) -> Result<Verb, String> {
     match verb {
         "help" | "--help" | "-h" => Ok(Verb::Help),
         "setup" | "set-up" => bare(verb, &rest, Verb::Setup),
+        "test" => test_options(&rest).map(Verb::Test),
+        "bench" => bare(verb, &rest, Verb::Bench),
+        "check" => bare(verb, &rest, Verb::Check),
         "build" => bare(verb, &rest, Verb::Build),
         "run" => run_options(&rest).map(Verb::Run),
         other => Err(format!(
@@ -109,6 +133,7 @@ fn run_options(words: &[&str]) -> Result<RunOptions, String> {
         match name {
             "--headless" => options.headless = true,
             "--gdb" => options.gdb = true,
+            "--peer" => options.peer = true,
             "--cpus" => options.cpus = number(name, value("a number")?, 1, 64)?,
             "--mem" => options.memory_mib = number(name, value("a number of MiB")?, 256, 1 << 20)?,
             "--accel" => options.kvm = accelerator(value("tcg or kvm")?)?,
@@ -117,6 +142,32 @@ fn run_options(words: &[&str]) -> Result<RunOptions, String> {
             _ => return Err(format!("run has no option {word:?}.")),
         }
     }
+    Ok(options)
+}
+
+fn test_options(words: &[&str]) -> Result<TestOptions, String> {
+    let mut options = TestOptions {
+        on_host: true,
+        in_qemu: true,
+        names: Vec::new(),
+    };
+    for word in words {
+        match *word {
+            "--host" => options.in_qemu = false,
+            "--qemu" => options.on_host = false,
+            name if name.starts_with('-') => {
+                return Err(format!(
+                    "test has no option {name:?}; there are --host and --qemu."
+                ));
+            }
+            name => options.names.push(name.to_owned()),
+        }
+    }
+    if !options.on_host && !options.in_qemu {
+        return Err("--host and --qemu together leave nothing to run.".into());
+    }
+    // Who names a QEMU test wants that one.
+    options.on_host &= options.names.is_empty();
     Ok(options)
 }
 
@@ -155,6 +206,7 @@ mod tests {
             disks: vec!["a".into(), "b".into()],
             append: "verbose".into(),
             gdb: true,
+            peer: false,
         };
         let line = "run --headless --cpus=4 --mem 512 --accel kvm --disk a --disk=b --append verbose --gdb";
         assert_eq!(parsed(line), Ok(Verb::Run(expected)));
@@ -169,6 +221,7 @@ mod tests {
             ("run --mem", ["--mem", "MiB"]),
             ("run --accel xen", ["xen", "tcg or kvm"]),
             ("run --fast", ["run", "--fast"]),
+            ("test --fast", ["--fast", "--host and --qemu"]),
             ("walk", ["walk", "run, test"]),
             ("build now", ["build", "now"]),
         ] {
@@ -178,6 +231,19 @@ mod tests {
                 "{line}: {sentence}"
             );
         }
+    }
+
+    #[test]
+    fn naming_a_test_leaves_the_host_tests_out() {
+        let Ok(Verb::Test(options)) = parsed("test shell fault") else {
+            panic!("no test verb")
+        };
+        assert!(!options.on_host && options.in_qemu);
+        assert_eq!(options.names, ["shell", "fault"]);
+        let Ok(Verb::Test(options)) = parsed("test --host") else {
+            panic!("no test verb")
+        };
+        assert!(options.on_host && !options.in_qemu);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The boot archive: the file system that the kernel starts with.
 //!
-//! Contents: `/init`, the programs in `/bin`, busybox with its applets, test programs in `/tests`, the demo VM's
-//! configuration in `/etc/vms`, its kernel and initrd in `/vm`, the kernel's symbols in `/boot`.
+//! Contents: `/init`, the programs in `/bin`, busybox with its applets, programs that test in `/tests` and that
+//! measure in `/bench`, the demo VM's configuration in `/etc/vms`, its kernel and initrd in `/vm`, the kernel's
+//! symbols in `/boot`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use qemu::Symbols;
 
 use crate::house::{House, write_if_changed};
 use crate::setup::debian_kernel::{self, DebianKernel, Flavour};
-use crate::worlds::World;
+use crate::worlds::{Kind, World};
 
 /// The demo VM: three lines, as promised.
 const DEMO_VM: &str = "\
@@ -21,19 +22,25 @@ initrd = \"/vm/initrd\"
 console = \"socket\"
 ";
 
+/// The program that reads a guest's clock, and the initrd that it is in. Both are there for the bench only.
+pub const GUEST_CLOCK: &str = "bench_boot";
+/// Where that initrd lies.
+pub const BENCH_INITRD: &str = "vm/bench_initrd";
+
 /// What a guest of the tests and of the demo needs beyond what Debian builds in.
 const GUEST_MODULES: [&str; 4] = ["virtio_pci", "virtio_blk", "virtio_console", "virtio_rng"];
 
-/// What the guest's process 1 does when all is mounted.
-const GUEST_SCRIPT: &str = "\
+/// The guest's process 1 is busybox's, which hears when somebody types `poweroff`.
+const GUEST_INITTAB: &str = "::respawn:/bin/cttyhack /bin/sh -l\n";
+/// What its shell says first.
+const GUEST_PROFILE: &str = "\
 echo
 echo \"Linux $(uname -r) in a VM of Alster. 'poweroff' ends it.\"
 cd /root
-while :; do setsid cttyhack sh -l; done";
+";
 
-/// Writes the archive; returns where it lies.
-pub fn build(house: &House, worlds: &[World], symbols: &Symbols) -> Result<PathBuf> {
-    let kernel = debian_kernel::fetch(house, Flavour::Cloud)?;
+/// Writes the archive `name`; returns where it lies.
+pub fn build(house: &House, name: &str, worlds: &[&World], symbols: &Symbols) -> Result<PathBuf> {
     let applets = debian_kernel::applets(house)?;
     let mut archive = Archive::new(Alignment::Page);
     for folder in ["dev", "proc", "run", "tmp", "root", "etc", "vm"] {
@@ -50,42 +57,84 @@ pub fn build(house: &House, worlds: &[World], symbols: &Symbols) -> Result<PathB
     for applet in &applets {
         archive.symlink(applet, "/bin/busybox");
     }
-    archive.file("etc/vms/demo.toml", 0o644, DEMO_VM.as_bytes());
     archive.file("etc/passwd", 0o644, b"root:x:0:0:root:/root:/bin/sh\n");
     archive.file("etc/group", 0o644, b"root:x:0:\n");
     archive.file("boot/vmkernel.sym", 0o644, symbols.to_text().as_bytes());
-    archive.file("vm/vmlinuz", 0o644, &read(&kernel.image)?);
-    archive.file(
-        "vm/initrd",
-        0o644,
-        &read(&guest_initrd(house, &kernel, &applets)?)?,
-    );
-    let file = house.built("boot.cpio");
+    for (path, permissions, content) in vm_files(house)? {
+        archive.file(&path, permissions, &content);
+    }
+    if let Some(clock) = worlds.iter().find(|world| world.name == GUEST_CLOCK) {
+        let initrd = bench_initrd(house, &debian_kernel::fetch(house, Flavour::Cloud)?, clock)?;
+        archive.file(BENCH_INITRD, 0o644, &read(&initrd)?);
+    }
+    let file = house.built(name);
     write_if_changed(&file, &archive.finish())?;
     Ok(file)
 }
 
+/// The demo VM: its configuration, kernel and initrd.
+pub fn vm_files(house: &House) -> Result<Vec<(String, u32, Vec<u8>)>> {
+    let kernel = debian_kernel::fetch(house, Flavour::Cloud)?;
+    let initrd = guest_initrd(house, &kernel)?;
+    Ok(vec![
+        (
+            "etc/vms/demo.toml".into(),
+            0o644,
+            DEMO_VM.as_bytes().to_owned(),
+        ),
+        ("vm/vmlinuz".into(), 0o644, read(&kernel.image)?),
+        ("vm/initrd".into(), 0o644, read(&initrd)?),
+    ])
+}
+
 /// Where a program goes.
-fn place(world: &World) -> String {
-    match (world.is_test, world.name.as_str()) {
-        (true, name) => format!("tests/{name}"),
-        (false, "init") => "init".into(),
-        (false, name) => format!("bin/{name}"),
+pub fn place(world: &World) -> String {
+    match (world.kind, world.name.as_str()) {
+        (Kind::Product, "init") => "init".into(),
+        (Kind::Product, name) => format!("bin/{name}"),
+        (Kind::Test, name) => format!("tests/{name}"),
+        (Kind::Bench, name) => format!("bench/{name}"),
     }
 }
 
 /// Builds the guests' initrd; returns where it lies.
-pub fn guest_initrd(house: &House, kernel: &DebianKernel, applets: &[String]) -> Result<PathBuf> {
+fn guest_initrd(house: &House, kernel: &DebianKernel) -> Result<PathBuf> {
+    let files = [
+        ("etc/inittab".to_owned(), 0o644, GUEST_INITTAB.into()),
+        ("etc/profile".to_owned(), 0o644, GUEST_PROFILE.into()),
+    ];
+    initrd(house, kernel, "guest.cpio", &files, "exec /sbin/init")
+}
+
+/// Builds the initrd of a guest whose boot is measured: its process 1 prints the time and powers off.
+pub fn bench_initrd(house: &House, kernel: &DebianKernel, clock: &World) -> Result<PathBuf> {
+    let program = ("bin/clock".to_owned(), 0o755, read(&clock.file)?);
+    initrd(
+        house,
+        kernel,
+        "bench-guest.cpio",
+        &[program],
+        "clock guest\npoweroff -f",
+    )
+}
+
+fn initrd(
+    house: &House,
+    kernel: &DebianKernel,
+    name: &str,
+    files: &[(String, u32, Vec<u8>)],
+    script: &str,
+) -> Result<PathBuf> {
     let system = LinuxSystem {
         busybox: &debian_kernel::busybox(house)?,
-        applets,
+        applets: &debian_kernel::applets(house)?,
         modules: &kernel.modules,
         wanted: &GUEST_MODULES,
         parameters: &[],
-        files: &[],
-        script: GUEST_SCRIPT,
+        files,
+        script,
     };
-    let file = house.built("guest.cpio");
+    let file = house.built(name);
     write_if_changed(&file, &system.build()?)?;
     Ok(file)
 }
@@ -100,13 +149,14 @@ mod tests {
 
     #[test]
     fn programs_find_their_places() {
-        let world = |name: &str, is_test| World {
+        let world = |name: &str, kind| World {
             name: name.into(),
-            is_test,
+            kind,
             file: "".into(),
         };
-        assert_eq!(place(&world("init", false)), "init");
-        assert_eq!(place(&world("vmx", false)), "bin/vmx");
-        assert_eq!(place(&world("init", true)), "tests/init");
+        assert_eq!(place(&world("init", Kind::Product)), "init");
+        assert_eq!(place(&world("vmx", Kind::Product)), "bin/vmx");
+        assert_eq!(place(&world("init", Kind::Test)), "tests/init");
+        assert_eq!(place(&world("exits", Kind::Bench)), "bench/exits");
     }
 }

@@ -7,13 +7,17 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod bench;
 mod boot_archive;
 mod build;
+mod check;
 mod command;
 mod house;
 mod kernel_image;
+mod peer;
 mod run;
 mod setup;
+mod test;
 mod worlds;
 
 use std::process::ExitCode;
@@ -35,7 +39,10 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Verb::Setup => setup::everything(&house).map(|()| ExitCode::SUCCESS),
-        Verb::Build => build::all(&house).map(|_| ExitCode::SUCCESS),
+        Verb::Build => build::all(&house, build::Purpose::Run).map(|_| ExitCode::SUCCESS),
+        Verb::Test(options) => test::test(&house, &options),
+        Verb::Bench => bench::bench(&house),
+        Verb::Check => check::check(&house),
         Verb::Run(options) => run::run(&house, &options),
     });
     result.unwrap_or_else(|error| {

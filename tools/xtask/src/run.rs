@@ -13,6 +13,7 @@ use crate::arguments::RunOptions;
 use crate::build::{self, Built};
 use crate::command::step;
 use crate::house::House;
+use crate::peer;
 use crate::setup::packages;
 
 /// How long an unattended run may take.
@@ -24,8 +25,8 @@ pub fn run(house: &House, options: &RunOptions) -> Result<ExitCode> {
     if options.kvm {
         refuse_kvm_without_nesting()?;
     }
-    let built = build::all(house)?;
-    let machine = machine(&built, options)?;
+    let built = build::all(house, build::Purpose::Run)?;
+    let machine = machine(house, &built, options)?;
     if options.headless {
         headless(house, &built, machine)
     } else {
@@ -33,21 +34,28 @@ pub fn run(house: &House, options: &RunOptions) -> Result<ExitCode> {
     }
 }
 
-fn machine(built: &Built, options: &RunOptions) -> Result<Machine> {
-    let (words, init) = if options.headless {
-        ("verdict", " -- --headless")
+fn machine(house: &House, built: &Built, options: &RunOptions) -> Result<Machine> {
+    let more = &options.append;
+    let machine = if options.peer {
+        let init = if options.headless { "--headless" } else { "" };
+        peer::build(house, &built.worlds)?.machine(&format!("{more} -- /bin/init {init}"))
     } else {
-        ("", "")
+        let init = if options.headless {
+            "verdict -- --headless"
+        } else {
+            ""
+        };
+        let append = format!("{more} {init}");
+        Machine::new(&built.kernel.elf)
+            .initrd(&built.archive)
+            .append(append.trim())
     };
-    let append = format!("{words} {}{init}", options.append);
     let accelerator = if options.kvm {
         Accelerator::Kvm
     } else {
         Accelerator::Tcg
     };
-    let mut machine = Machine::new(&built.kernel.elf)
-        .initrd(&built.archive)
-        .append(append.trim())
+    let mut machine = machine
         .cpus(options.cpus)
         .memory_mib(options.memory_mib)
         .accelerator(accelerator);

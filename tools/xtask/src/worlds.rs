@@ -9,13 +9,24 @@ use crate::house::{House, Package};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
+/// What a program is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It is part of the product.
+    Product,
+    /// It tests the kernel from inside, as process 1.
+    Test,
+    /// It measures, here and on Linux.
+    Bench,
+}
+
 /// A static program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct World {
     /// The program's name.
     pub name: String,
-    /// Whether it belongs to the tests and not to the product.
-    pub is_test: bool,
+    /// What it is for.
+    pub kind: Kind,
     /// Where it was built.
     pub file: PathBuf,
 }
@@ -43,10 +54,14 @@ pub fn build(house: &House, packages: &[Package]) -> Result<Vec<World>> {
     }
     let built = folder.join(TARGET).join("world");
     let each = |package: &&Package| {
-        let is_test = package.layer != "worlds";
+        let kind = match package.layer.as_str() {
+            "worlds" => Kind::Product,
+            "bench" => Kind::Bench,
+            _ => Kind::Test,
+        };
         let world = |name: &String| World {
             name: name.clone(),
-            is_test,
+            kind,
             file: built.join(name),
         };
         package.programs.iter().map(world).collect::<Vec<_>>()

@@ -95,3 +95,9 @@ mod tests {
         assert_eq!(account.used(), 3);
     }
 }
+
+impl From<OutOfMemory> for abi::Errno {
+    fn from(_: OutOfMemory) -> Self {
+        Self::ENOMEM
+    }
+}

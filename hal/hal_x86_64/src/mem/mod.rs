@@ -53,6 +53,12 @@ impl core::fmt::Display for OutOfMemory {
     }
 }
 
+impl From<OutOfMemory> for abi::Errno {
+    fn from(_: OutOfMemory) -> Self {
+        Self::ENOMEM
+    }
+}
+
 /// What a mapping allows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Prot(u8);

@@ -49,8 +49,10 @@ pub struct Root {
 }
 
 impl Root {
-    pub(crate) fn address(&self) -> u64 {
-        self.address
+    /// Whether this CPU has it loaded.
+    #[inline]
+    pub fn is_active(&self) -> bool {
+        core::ptr::eq(this_cpu().memory.loaded.get(), self)
     }
 
     /// Loads it on this CPU, in place of what was.
@@ -123,7 +125,7 @@ impl PageTable {
     /// Whether this CPU has it loaded.
     #[inline]
     pub fn is_active(&self) -> bool {
-        core::ptr::eq(this_cpu().memory.loaded.get(), &*self.root)
+        self.root.is_active()
     }
 
     /// Maps `frame` at `va`, where nothing is mapped.

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 
@@ -64,6 +65,65 @@ pub fn fetch(house: &House, flavour: Flavour) -> Result<DebianKernel> {
         image,
         modules,
     })
+}
+
+/// The kernel as an ELF file, which boots by PVH; unpacked from the bzImage, unless that was done.
+pub fn uncompressed(house: &House, kernel: &DebianKernel) -> Result<PathBuf> {
+    let file = house.built(&format!("debian/vmlinux-{}", kernel.release));
+    if file.is_file() {
+        return Ok(file);
+    }
+    let image = fs::read(&kernel.image)
+        .with_context(|| format!("Cannot read {}", kernel.image.display()))?;
+    let payload =
+        payload(&image).with_context(|| format!("{} is no bzImage", kernel.image.display()))?;
+    let (tool, package) = unpacker(payload)
+        .with_context(|| format!("{} is packed in an unknown way", kernel.image.display()))?;
+    if find(tool).is_none() {
+        packages::install(tool, &[package.to_owned()])?;
+    }
+    let packed = house.built("debian/payload");
+    write_if_changed(&packed, payload)?;
+    let input = fs::File::open(&packed).context("Cannot read what was just written")?;
+    let elf = program(tool)
+        .arg("-dc")
+        .stdin(input)
+        .stderr(Stdio::null())
+        .output();
+    let elf = elf.with_context(|| format!("Cannot start {tool}"))?.stdout;
+    // Its status says nothing: behind the packed data stands its length, which it takes for damage.
+    if !elf.starts_with(b"\x7fELF") {
+        bail!("{tool} does not unpack {}", kernel.image.display());
+    }
+    write_if_changed(&file, &elf)?;
+    Ok(file)
+}
+
+/// The packed kernel inside a bzImage (Linux's x86 boot protocol, fields setup_sects, payload_offset and
+/// payload_length).
+fn payload(image: &[u8]) -> Option<&[u8]> {
+    let word = |at: usize| {
+        let bytes = image.get(at..at + 4)?.try_into().ok()?;
+        usize::try_from(u32::from_le_bytes(bytes)).ok()
+    };
+    if image.get(0x202..0x206)? != b"HdrS" {
+        return None;
+    }
+    let setup = (usize::from(*image.get(0x1f1)?) + 1) * 512;
+    let start = setup + word(0x248)?;
+    image.get(start..start + word(0x24c)?)
+}
+
+/// The program, and its package, that unpacks data with this beginning.
+fn unpacker(packed: &[u8]) -> Option<(&'static str, &'static str)> {
+    let known: [(&[u8], &str, &str); 4] = [
+        (b"\xfd7zXZ\0", "xz", "xz-utils"),
+        (b"\x1f\x8b", "gzip", "gzip"),
+        (b"\x28\xb5\x2f\xfd", "zstd", "zstd"),
+        (b"\x02\x21\x4c\x18", "lz4", "lz4"),
+    ];
+    let found = known.iter().find(|(magic, _, _)| packed.starts_with(magic));
+    found.map(|(_, tool, package)| (*tool, *package))
 }
 
 /// Fetches busybox, unless that was done; returns where the program lies.
@@ -159,6 +219,22 @@ fn dependency(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_payload_of_a_bzimage_is_found() {
+        let mut image = vec![0; 2048];
+        image[0x1f1] = 1;
+        image[0x202..0x206].copy_from_slice(b"HdrS");
+        image[0x248..0x24c].copy_from_slice(&16u32.to_le_bytes());
+        image[0x24c..0x250].copy_from_slice(&8u32.to_le_bytes());
+        image[1040..1048].copy_from_slice(b"\xfd7zXZ\0..");
+        let found = payload(&image).unwrap();
+        assert_eq!(found, b"\xfd7zXZ\0..");
+        assert_eq!(unpacker(found), Some(("xz", "xz-utils")));
+        image[0x24c..0x250].copy_from_slice(&4096u32.to_le_bytes());
+        assert_eq!(payload(&image), None);
+        assert_eq!(payload(b"MZ"), None);
+    }
 
     #[test]
     fn the_kernel_behind_a_metapackage_is_found() {
