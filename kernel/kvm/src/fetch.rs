@@ -13,6 +13,8 @@ use x86::register::{dr, rflags};
 
 /// The longest instruction.
 const LONGEST: usize = 15;
+/// What the decoder takes.
+const ROOM: usize = 16;
 /// Bytes that one quick read fetches: enough for what exits name.
 const QUICK: usize = 8;
 /// Pages that a walk may find missing before the guest is asked again.
@@ -100,7 +102,7 @@ impl<P: Platform> Vcpu<P> {
         if gpa & 0xFFF > 0x1000 - QUICK as u64 {
             return None;
         }
-        let mut bytes = [0; LONGEST];
+        let mut bytes = [0; ROOM];
         memory.read(gpa, &mut bytes[..QUICK]).ok()?;
         Some(Fetched::from_array(bytes, QUICK as u8))
     }
@@ -109,10 +111,10 @@ impl<P: Platform> Vcpu<P> {
     /// where the next page has no translation; `None` where none has.
     pub(crate) fn fetch(&self) -> Option<Fetched> {
         if let Some((bytes, length)) = self.hw.fetched() {
-            return Some(Fetched::from_array(bytes, length as u8));
+            return Some(Fetched::new(&bytes[..length]));
         }
         let linear = self.linear_rip();
-        let mut bytes = [0; LONGEST];
+        let mut bytes = [0; ROOM];
         let mut done = 0;
         while done < LONGEST {
             let at = linear.wrapping_add(done as u64);

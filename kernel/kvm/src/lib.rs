@@ -18,7 +18,10 @@ pub mod exit;
 mod fake;
 mod fault;
 mod fetch;
+pub mod files;
 mod instruction;
+#[cfg(target_os = "none")]
+pub mod machine;
 pub mod memory;
 pub mod msr;
 pub mod pending;

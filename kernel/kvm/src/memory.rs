@@ -71,12 +71,6 @@ impl VmMemory {
         &self.nested
     }
 
-    /// The monitor's address space.
-    #[must_use]
-    pub fn backing(&self) -> &dyn Backing {
-        &*self.backing
-    }
-
     /// The slots as they are now.
     #[must_use]
     pub fn slots(&self) -> Arc<Slots> {

@@ -57,8 +57,6 @@ pub trait Backing: Send + Sync {
     /// # Errors
     /// The reason why there is none.
     fn frame(&self, address: u64, write: bool) -> Result<(Frame, bool), BackingFault>;
-    /// Whether this is the calling thread's address space.
-    fn is_current(&self) -> bool;
 }
 
 /// The program that called: its memory, its files, its signals.

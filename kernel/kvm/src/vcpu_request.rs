@@ -21,7 +21,7 @@ impl<P: Platform> Vcpu<P> {
     /// A request of a vCPU.
     ///
     /// # Errors
-    /// EIO from another address space, ENOTTY for a request that is not known,
+    /// ENOTTY for a request that is not known,
     /// and those of the request.
     #[inline]
     pub fn request(
@@ -30,9 +30,6 @@ impl<P: Platform> Vcpu<P> {
         request: u32,
         argument: u64,
     ) -> Result<u64, Errno> {
-        if !self.vm.memory.backing().is_current() {
-            return Err(Errno::EIO);
-        }
         if request == kvm::RUN {
             return if argument == 0 {
                 self.run()

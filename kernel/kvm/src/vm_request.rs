@@ -21,7 +21,7 @@ impl<P: Platform> Vm<P> {
     /// A request of a VM other than CREATE_VCPU.
     ///
     /// # Errors
-    /// EIO from another address space, ENOTTY for a request that is not known,
+    /// ENOTTY for a request that is not known,
     /// and those of the request.
     // LONG: a flat table of requests.
     pub fn request(
@@ -30,9 +30,6 @@ impl<P: Platform> Vm<P> {
         request: u32,
         argument: u64,
     ) -> Result<u64, Errno> {
-        if !self.memory.backing().is_current() {
-            return Err(Errno::EIO);
-        }
         match request {
             kvm::CHECK_EXTENSION => Ok(check_extension::<P>(argument)),
             kvm::SET_USER_MEMORY_REGION => {

@@ -18,6 +18,5 @@ pub mod signal;
 pub mod socket;
 pub mod syscall;
 pub mod tty;
-pub mod kvm_irqchip;
 
 pub use errno::Errno;
