@@ -1,7 +1,7 @@
 //! Requests of a VM, one function each.
 
 use crate::chips::{Chips, IrqFdTie, Source};
-use crate::platform::{Monitor, Platform};
+use crate::platform::{EventFile, Monitor, Platform};
 use crate::system::{check_extension, read_list, read_value, write_value};
 use crate::vm::Vm;
 use abi::Errno;
@@ -180,10 +180,18 @@ impl<P: Platform> Vm<P> {
 
     fn ioeventfd(&self, monitor: &dyn Monitor, request: &IoEventFd) -> Result<u64, Errno> {
         let event = monitor.event(request.fd)?;
+        self.tie(request, event).map(|()| 0)
+    }
+
+    /// Ties a port or an address to an eventfd, or removes the tie.
+    ///
+    /// # Errors
+    /// See [`crate::bus::Bus::changed`].
+    pub fn tie(&self, request: &IoEventFd, event: Arc<dyn EventFile>) -> Result<(), Errno> {
         let _changing = self.changing.lock();
         let bus = self.bus.lock().clone();
         self.set_bus(bus.changed(request, event)?);
-        Ok(0)
+        Ok(())
     }
 
     fn clock_data(&self) -> ClockData {
