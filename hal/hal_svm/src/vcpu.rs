@@ -13,7 +13,7 @@ use hal::mem::{Account, NestedTable, OutOfMemory};
 use sync::SpinLock;
 use x86::cpuid::svm_edx;
 use x86::msr;
-use x86::register::{dr, efer};
+use x86::register::{cr4, dr, efer};
 use x86::vmcb::{Save, event, intercept1, intercept2, tlb_control, vintr};
 
 /// The nested table that the vCPUs of one VM share.
@@ -263,7 +263,8 @@ impl HardwareVcpu {
     pub fn enter(&mut self) -> Option<RawExit> {
         let cpu = cpu::this()?;
         self.prepare(cpu);
-        let other_xcr0 = self.xcr0 != cpu.host_xcr0;
+        // Without CR4.OSXSAVE a guest sees nothing of XCR0.
+        let other_xcr0 = self.xcr0 != cpu.host_xcr0 && self.vmcb.save.cr4 & cr4::OSXSAVE != 0;
         // SAFETY: the caller set values that this CPU has (checked by the crate
         // above against CPUID); the host's value is back right after the switch,
         // before anything saves extended state. The VMCB is ours, its maps and

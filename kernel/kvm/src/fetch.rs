@@ -6,7 +6,7 @@ use crate::backend::{Control, SegmentName, VcpuBackend};
 use crate::event::Event;
 use crate::memory::Present;
 use crate::platform::Platform;
-use crate::translate::{Access, GuestMemory, Paging, Translation, WalkError, translate};
+use crate::translate::{Access, Paging, Translation, WalkError, translate};
 use crate::vcpu::Vcpu;
 use emulate::{CodeSize, ControlMove, Fetched, Known, control_move, known_length};
 use x86::register::{dr, rflags};
@@ -15,10 +15,41 @@ use x86::register::{dr, rflags};
 const LONGEST: usize = 15;
 /// What the decoder takes.
 const ROOM: usize = 16;
-/// Bytes that one quick read fetches: enough for what exits name.
-const QUICK: usize = 8;
 /// Pages that a walk may find missing before the guest is asked again.
 const ATTEMPTS: usize = 16;
+
+/// A page of code and where it is in guest-physical memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CodePage {
+    linear: u64,
+    cr3: u64,
+    gpa: u64,
+}
+
+impl Default for CodePage {
+    /// No page: the address is not one of a page.
+    fn default() -> Self {
+        CodePage {
+            linear: 1,
+            cr3: 0,
+            gpa: 0,
+        }
+    }
+}
+
+/// The length of a named instruction without prefixes, from its first bytes.
+#[inline]
+fn plain_length(known: Known, word: u64) -> Option<u64> {
+    let (opcode, length) = match known {
+        Known::Cpuid => (0xA20F, 2),
+        Known::Rdmsr => (0x320F, 2),
+        Known::Wrmsr => (0x300F, 2),
+        Known::Hlt => (0xF4, 1),
+        _ => return None,
+    };
+    let mask = (1 << (8 * length)) - 1;
+    (word & mask == opcode).then_some(length)
+}
 
 const FETCH: Access = Access {
     write: false,
@@ -90,21 +121,33 @@ impl<P: Platform> Vcpu<P> {
         }
     }
 
-    /// The first bytes at RIP, at most eight and not beyond the page: one hold
-    /// of the lock, no populating.
+    /// The first bytes at RIP up to the next multiple of eight, and how many
+    /// they are. The translation is that of the last named instruction if it
+    /// stood in the same page under the same CR3: a guest that has mapped
+    /// another page there since executes, at worst, an instruction of the same
+    /// name in it, as its own TLB might have made it do.
     #[inline]
-    fn fetch_quick(&self) -> Option<Fetched> {
-        let linear = self.linear_rip();
-        let paging = self.paging();
-        let table = self.vm.memory.nested().lock();
-        let memory = Present(&table);
-        let gpa = translate(&memory, &paging, linear, FETCH).ok()?.gpa;
-        if gpa & 0xFFF > 0x1000 - QUICK as u64 {
-            return None;
+    fn peek(&mut self, linear: u64) -> Option<(u64, u64)> {
+        let cr3 = self.hw.control(Control::Cr3);
+        let page = linear & !0xFFF;
+        if (self.code_page.linear, self.code_page.cr3) != (page, cr3) {
+            self.find_code_page(page, cr3)?;
         }
-        let mut bytes = [0; ROOM];
-        memory.read(gpa, &mut bytes[..QUICK]).ok()?;
-        Some(Fetched::from_array(bytes, QUICK as u8))
+        let gpa = self.code_page.gpa | linear & 0xFFF;
+        let word = self.vm.memory.nested().lock().read_guest_u64(gpa & !7)?;
+        let within = gpa & 7;
+        Some((word >> (8 * within), 8 - within))
+    }
+
+    #[cold]
+    fn find_code_page(&mut self, page: u64, cr3: u64) -> Option<()> {
+        let gpa = self.translate(page, FETCH).ok()?.gpa;
+        self.code_page = CodePage {
+            linear: page,
+            cr3,
+            gpa,
+        };
+        Some(())
     }
 
     /// All bytes at RIP, across a page boundary if there is one. Fewer than 15
@@ -144,24 +187,28 @@ impl<P: Platform> Vcpu<P> {
             self.skip_to(next);
             return true;
         }
-        let size = self.code_size();
-        let quick = self
-            .fetch_quick()
-            .and_then(|bytes| known_length(known, &bytes, size));
-        let length = match quick {
-            Some(length) => length,
-            None => {
-                let Some(bytes) = self.fetch() else {
-                    return false;
-                };
-                let Some(length) = known_length(known, &bytes, size) else {
-                    return false;
-                };
-                length
+        let linear = self.linear_rip();
+        if let Some((word, count)) = self.peek(linear)
+            && let Some(length) = plain_length(known, word).filter(|&length| length <= count)
+        {
+            self.skip(length as u8);
+            return true;
+        }
+        self.skip_prefixed(known)
+    }
+
+    #[cold]
+    fn skip_prefixed(&mut self, known: Known) -> bool {
+        let length = self
+            .fetch()
+            .and_then(|bytes| known_length(known, &bytes, self.code_size()));
+        match length {
+            Some(length) => {
+                self.skip(length);
+                true
             }
-        };
-        self.skip(length);
-        true
+            None => false,
+        }
     }
 
     /// Decodes a move to or from a control or debug register.

@@ -4,6 +4,7 @@
 use crate::platform::{Nested, Platform};
 use crate::svm::SvmVcpu;
 use abi::Errno;
+use alloc::sync::Arc;
 use hal::mem::Account;
 use hal_svm::cpu::EnableError;
 use hal_svm::detect::Features;
@@ -26,6 +27,7 @@ const INVARIANT_TSC: u32 = 1 << 8;
 
 impl Platform for Machine {
     type Hardware = SvmVcpu;
+    type Thread = Arc<sched::Thread>;
 
     fn hardware(nested: &Nested, account: &Account) -> Result<SvmVcpu, Errno> {
         match HardwareVcpu::new(nested, account) {
@@ -48,6 +50,15 @@ impl Platform for Machine {
 
     fn tsc_khz() -> u64 {
         hal::time::tsc_hz() / 1000
+    }
+
+    fn thread() -> Arc<sched::Thread> {
+        sched::current()
+    }
+
+    #[inline]
+    fn interrupted(thread: &Arc<sched::Thread>) -> bool {
+        thread.is_interrupted()
     }
 
     fn preempt() {

@@ -17,6 +17,8 @@ pub type Nested = Arc<SpinLock<NestedTable>>;
 pub trait Platform: Sized + Send + Sync + 'static {
     /// The processor's virtualization extension.
     type Hardware: VcpuBackend;
+    /// A handle to a thread.
+    type Thread: Send + 'static;
 
     /// A vCPU of the hardware over a VM's nested table.
     ///
@@ -29,6 +31,10 @@ pub trait Platform: Sized + Send + Sync + 'static {
     fn tsc_is_stable() -> bool;
     /// Ticks of the time-stamp counter in a millisecond.
     fn tsc_khz() -> u64;
+    /// The calling thread, to be asked whether a signal waits for it.
+    fn thread() -> Self::Thread;
+    /// Whether a signal waits for the thread.
+    fn interrupted(thread: &Self::Thread) -> bool;
     /// Lets other threads run, if it is their turn.
     fn preempt();
 }

@@ -3,6 +3,7 @@
 
 use crate::backend::{Control, VcpuBackend};
 use crate::exit::{Exit, Instruction};
+use crate::fetch::CodePage;
 use crate::platform::Platform;
 use crate::shared::request;
 use crate::vcpu::Vcpu;
@@ -43,7 +44,7 @@ impl<P: Platform> Vcpu<P> {
             next = if requests.immediate_exit {
                 Next::Fail(Errno::EINTR)
             } else {
-                self.turns()
+                self.turns(&P::thread())
             };
         }
         hal::fpu::activate(previous);
@@ -65,12 +66,12 @@ impl<P: Platform> Vcpu<P> {
     }
 
     #[inline]
-    fn turns(&mut self) -> Next {
+    fn turns(&mut self, thread: &P::Thread) -> Next {
         loop {
             if !self.shared.posted.is_quiet() {
                 self.take_posted();
             }
-            if let Some(next) = self.before_entry() {
+            if let Some(next) = self.before_entry(thread) {
                 return next;
             }
             if !self.deliver() {
@@ -95,8 +96,8 @@ impl<P: Platform> Vcpu<P> {
 
     /// What may keep this thread from entering the guest.
     #[inline]
-    fn before_entry(&mut self) -> Option<Next> {
-        if wait::interrupted() {
+    fn before_entry(&mut self, thread: &P::Thread) -> Option<Next> {
+        if P::interrupted(thread) {
             return Some(Next::Fail(Errno::EINTR));
         }
         if hal::cpu::need_resched() {
@@ -104,7 +105,7 @@ impl<P: Platform> Vcpu<P> {
             self.hw.resumed();
         }
         if self.mp != mp_state::RUNNABLE {
-            return self.halted();
+            return self.halted(thread);
         }
         if self.window_wanted && self.external.is_none() && self.can_take_interrupt() {
             return Some(Next::Monitor(exit::IRQ_WINDOW_OPEN));
@@ -206,6 +207,7 @@ impl<P: Platform> Vcpu<P> {
         };
         if events.contains(request::FLUSH) {
             self.hw.flush();
+            self.code_page = CodePage::default();
         }
         if events.contains(request::CONFIG) {
             self.renew();
@@ -246,7 +248,7 @@ impl<P: Platform> Vcpu<P> {
     }
 
     /// Sleeps until there is something to do. `Some`: return to the monitor.
-    fn halted(&mut self) -> Option<Next> {
+    fn halted(&mut self, thread: &P::Thread) -> Option<Next> {
         loop {
             if self.mp == mp_state::HALTED && self.wakes() {
                 self.mp = mp_state::RUNNABLE;
@@ -254,7 +256,7 @@ impl<P: Platform> Vcpu<P> {
             if self.mp == mp_state::RUNNABLE {
                 return None;
             }
-            if wait::interrupted() {
+            if P::interrupted(thread) {
                 return Some(Next::Fail(Errno::EINTR));
             }
             self.shared.set_sleeper(Some(wait::scheduler().current()));

@@ -8,6 +8,7 @@ use crate::bus::Bus;
 use crate::clock::PvClock;
 use crate::cpuid::CpuidTable;
 use crate::event::{Event, EventQueue};
+use crate::fetch::CodePage;
 use crate::memory::VcpuList;
 use crate::msr::StoredMsrs;
 use crate::pending::Pending;
@@ -57,6 +58,8 @@ pub struct Vcpu<P: Platform> {
     pub(crate) signal_mask: Option<u64>,
     /// SET_GUEST_DEBUG's control word.
     pub(crate) debug: u32,
+    /// Where the code of the last named instruction was.
+    pub(crate) code_page: CodePage,
     // Snapshots, renewed when told.
     pub(crate) slots: Arc<Slots>,
     pub(crate) bus: Arc<Bus>,
@@ -108,6 +111,7 @@ impl<P: Platform> Vcpu<P> {
             timer: None,
             signal_mask: None,
             debug: 0,
+            code_page: CodePage::default(),
             slots: Arc::default(),
             bus: Arc::default(),
             destinations: Arc::default(),
