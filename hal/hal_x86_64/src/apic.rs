@@ -97,7 +97,11 @@ fn mask_8259() {
 /// This CPU's APIC id.
 pub(crate) fn id() -> u32 {
     let value = read(ID);
-    if IS_X2.load(Ordering::Relaxed) { value } else { value >> 24 }
+    if IS_X2.load(Ordering::Relaxed) {
+        value
+    } else {
+        value >> 24
+    }
 }
 
 /// Tells the controller that the interrupt is dealt with.
@@ -153,7 +157,9 @@ pub(crate) fn timer_left() -> u32 {
 /// each runs. Returns how many run then.
 pub fn start_cpus(apic_ids: impl Iterator<Item = u32>, main: fn() -> !) -> usize {
     let own = id();
-    apic_ids.filter(|&id| id != own).for_each(|id| smp::start(id, main));
+    apic_ids
+        .filter(|&id| id != own)
+        .for_each(|id| smp::start(id, main));
     crate::cpu::count()
 }
 
@@ -166,10 +172,16 @@ struct IoApic {
 /// Takes the I/O interrupt controller at `address`, whose first line is global
 /// interrupt `first`; all lines begin masked.
 pub fn init_io_apic(address: u64, first: u32) {
-    let Some(registers) = DeviceMemory::map(address, 0x20) else { return };
+    let Some(registers) = DeviceMemory::map(address, 0x20) else {
+        return;
+    };
     registers.write_u32(0, 1);
     let count = (registers.read_u32(0x10) >> 16 & 0xff) + 1;
-    let io = IoApic { registers, first, count };
+    let io = IoApic {
+        registers,
+        first,
+        count,
+    };
     (0..count).for_each(|line| io.set(line, u64::from(MASKED)));
     let mut slot = IO.lock();
     // The first controller has the ISA lines, which is all that is routed here;
@@ -193,9 +205,14 @@ impl IoApic {
 pub fn route(gsi: u32, vector: u8, is_level: bool, is_active_low: bool) -> bool {
     let io = IO.lock();
     let Some(io) = io.as_ref() else { return false };
-    let Some(line) = gsi.checked_sub(io.first).filter(|&line| line < io.count) else { return false };
+    let Some(line) = gsi.checked_sub(io.first).filter(|&line| line < io.count) else {
+        return false;
+    };
     let target = crate::cpu::block(0).map_or(0, |block| block.apic_id.load(Ordering::Relaxed));
-    let entry = u64::from(vector) | u64::from(is_active_low) << 13 | u64::from(is_level) << 15 | u64::from(target) << 56;
+    let entry = u64::from(vector)
+        | u64::from(is_active_low) << 13
+        | u64::from(is_level) << 15
+        | u64::from(target) << 56;
     io.set(line, entry);
     true
 }

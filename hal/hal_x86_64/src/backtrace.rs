@@ -45,7 +45,8 @@ pub fn capture(into: &mut [u64]) -> usize {
 /// Whether a frame can lie at `address`: within the image or, on a stack, with
 /// both words in one page so that the guard page is never touched.
 fn is_stack(address: u64) -> bool {
-    let stack = (layout::STACKS..layout::DEVICES).contains(&address) && crate::mem::is_mapped(address);
+    let stack =
+        (layout::STACKS..layout::DEVICES).contains(&address) && crate::mem::is_mapped(address);
     (stack || (layout::IMAGE..u64::MAX - 4096).contains(&address) && crate::mem::is_mapped(address))
         && address.is_multiple_of(8)
         && address & 0xfff <= 0xff0

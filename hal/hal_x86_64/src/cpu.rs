@@ -5,12 +5,12 @@
 
 use crate::gdt::{self, Gdt, INTERRUPT_STACKS, InterruptStack, TaskState};
 use crate::registers::{self, GS_BASE};
+pub use crate::registers::{Features, feature_word, features};
 use crate::{apic, mem, task};
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-pub use crate::registers::{Features, feature_word, features};
 pub use sync::MAX_CPUS;
 
 /// One CPU's own block. The assembly reaches its fields by offset.
@@ -71,7 +71,11 @@ static COUNT: AtomicUsize = AtomicUsize::new(1);
 
 /// The block of CPU `cpu`, if that CPU was started.
 pub(crate) fn block(cpu: usize) -> Option<&'static CpuLocal> {
-    if cpu == 0 { Some(&FIRST) } else { OTHERS.get(cpu)?.get().copied() }
+    if cpu == 0 {
+        Some(&FIRST)
+    } else {
+        OTHERS.get(cpu)?.get().copied()
+    }
 }
 
 /// This CPU's block.
@@ -164,7 +168,10 @@ pub fn set_need_resched(cpu: usize) {
     let Some(block) = block(cpu) else { return };
     let asked = block.resched.swap(true, Ordering::AcqRel);
     if !asked && cpu != id() {
-        apic::send_ipi(block.apic_id.load(Ordering::Relaxed), crate::irq::RESCHEDULE);
+        apic::send_ipi(
+            block.apic_id.load(Ordering::Relaxed),
+            crate::irq::RESCHEDULE,
+        );
     }
 }
 
@@ -199,6 +206,28 @@ pub fn idle_wait() {
 pub fn take_interrupts() {
     // SAFETY: as in `idle_wait`.
     unsafe { asm!("sti", "nop", "cli", options(nostack)) }
+}
+
+/// A word from the CPU's own source of random numbers, if it has one that
+/// delivers.
+pub fn random_word() -> Option<u64> {
+    let features = features();
+    let mut word: u64 = 0;
+    let mut is_good: u8 = 0;
+    for _ in 0..10 {
+        // SAFETY: the instruction is one that CPUID offers.
+        unsafe {
+            if features.rdseed {
+                asm!("rdseed {}", "setc {}", out(reg) word, out(reg_byte) is_good, options(nomem, nostack));
+            } else if features.rdrand {
+                asm!("rdrand {}", "setc {}", out(reg) word, out(reg_byte) is_good, options(nomem, nostack));
+            }
+        }
+        if is_good != 0 {
+            return Some(word);
+        }
+    }
+    None
 }
 
 /// Stops this CPU for good.

@@ -32,7 +32,10 @@ pub(crate) fn init_cpu() {
     let enabled = offered & COMPONENTS;
     set_xcr0(enabled);
     ENABLED.store(enabled, Ordering::Relaxed);
-    SIZE.store((__cpuid_count(0xd, 0).ebx as usize).max(MINIMUM), Ordering::Relaxed);
+    SIZE.store(
+        (__cpuid_count(0xd, 0).ebx as usize).max(MINIMUM),
+        Ordering::Relaxed,
+    );
 }
 
 /// The components in use, as XCR0 has them; 0 where the CPU knows FXSAVE only.
@@ -47,7 +50,9 @@ pub fn size() -> usize {
 
 fn set_xcr0(value: u64) {
     // SAFETY: `value` is a subset of what CPUID offers, with x87 in it.
-    unsafe { asm!("xsetbv", in("ecx") 0, in("edx") (value >> 32) as u32, in("eax") value as u32, options(nomem, nostack, preserves_flags)) }
+    unsafe {
+        asm!("xsetbv", in("ecx") 0, in("edx") (value >> 32) as u32, in("eax") value as u32, options(nomem, nostack, preserves_flags))
+    }
 }
 
 /// Why bytes are no state.
@@ -75,7 +80,8 @@ impl FpuArea {
     /// A fresh state: FCW 037Fh, MXCSR 1F80h, all else initial.
     pub fn new() -> Result<Arc<Self>, OutOfMemory> {
         // SAFETY: the size is not zero.
-        let bytes = NonNull::new(unsafe { alloc::alloc::alloc_zeroed(layout()) }).ok_or(OutOfMemory)?;
+        let bytes =
+            NonNull::new(unsafe { alloc::alloc::alloc_zeroed(layout()) }).ok_or(OutOfMemory)?;
         // SAFETY: both offsets lie in the area.
         unsafe {
             bytes.cast::<u16>().write(0x037f);
@@ -84,7 +90,10 @@ impl FpuArea {
             // x87 and SSE control words above included.
             bytes.add(HEADER).cast::<u64>().write(3);
         }
-        Ok(Arc::new(Self { bytes: UnsafeCell::new(bytes), is_live: AtomicBool::new(false) }))
+        Ok(Arc::new(Self {
+            bytes: UnsafeCell::new(bytes),
+            is_live: AtomicBool::new(false),
+        }))
     }
 
     /// A copy of the state.
@@ -140,7 +149,9 @@ impl FpuArea {
         } else {
             // Another task's live area: its owner is stopped or it would not be
             // asked; what is saved is what it had when it was switched out.
-            debug_assert!(!self.is_live.load(Ordering::Relaxed) || !task::is_running_elsewhere(self));
+            debug_assert!(
+                !self.is_live.load(Ordering::Relaxed) || !task::is_running_elsewhere(self)
+            );
         }
         access(self.pointer());
         if live_here {

@@ -58,7 +58,15 @@ pub(crate) struct Gdt([u64; 7]);
 
 impl Gdt {
     pub(crate) const fn new() -> Self {
-        Self([0, 0x00af_9a00_0000_ffff, 0x00cf_9200_0000_ffff, 0x00cf_f200_0000_ffff, 0x00af_fa00_0000_ffff, 0, 0])
+        Self([
+            0,
+            0x00af_9a00_0000_ffff,
+            0x00cf_9200_0000_ffff,
+            0x00cf_f200_0000_ffff,
+            0x00af_fa00_0000_ffff,
+            0,
+            0,
+        ])
     }
 
     fn set_task_state(&mut self, base: u64) {
@@ -78,7 +86,11 @@ pub(crate) struct TablePointer {
 ///
 /// # Safety
 /// All three live as long as the CPU runs and are used by no other CPU.
-pub(crate) unsafe fn load(gdt: *mut Gdt, state: *mut TaskState, stacks: *mut [InterruptStack; INTERRUPT_STACKS]) {
+pub(crate) unsafe fn load(
+    gdt: *mut Gdt,
+    state: *mut TaskState,
+    stacks: *mut [InterruptStack; INTERRUPT_STACKS],
+) {
     // SAFETY: the caller gives this CPU's own objects.
     unsafe {
         for index in 0..INTERRUPT_STACKS {
@@ -86,7 +98,10 @@ pub(crate) unsafe fn load(gdt: *mut Gdt, state: *mut TaskState, stacks: *mut [In
             (&raw mut (*state).ist[index]).write_unaligned(stack);
         }
         (*gdt).set_task_state(state as u64);
-        let pointer = TablePointer { limit: size_of::<Gdt>() as u16 - 1, base: gdt as u64 };
+        let pointer = TablePointer {
+            limit: size_of::<Gdt>() as u16 - 1,
+            base: gdt as u64,
+        };
         asm!(
             "lgdt [{pointer}]",
             "push {code}",

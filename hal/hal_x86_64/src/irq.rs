@@ -44,7 +44,9 @@ pub fn set_handlers(handlers: &'static dyn Handlers) {
 /// A vector for a device, or nothing when all are in use.
 pub fn alloc_vector() -> Option<u8> {
     NEXT_DEVICE
-        .try_update(Ordering::AcqRel, Ordering::Acquire, |next| (next <= LAST_DEVICE).then(|| next + 1))
+        .try_update(Ordering::AcqRel, Ordering::Acquire, |next| {
+            (next <= LAST_DEVICE).then(|| next + 1)
+        })
         .ok()
 }
 
@@ -67,7 +69,9 @@ pub(crate) fn dispatch(vector: u8) {
         RESCHEDULE | KICK => {}
         _ => match HANDLERS.get() {
             Some(handlers) if vector == TIMER => handlers.timer(),
-            Some(handlers) if (FIRST_DEVICE..=LAST_DEVICE).contains(&vector) => handlers.device(vector),
+            Some(handlers) if (FIRST_DEVICE..=LAST_DEVICE).contains(&vector) => {
+                handlers.device(vector)
+            }
             _ => {
                 STRAY.fetch_add(1, Ordering::Relaxed);
             }

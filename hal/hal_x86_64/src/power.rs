@@ -56,7 +56,11 @@ pub fn off() -> ! {
 
 /// Resets the machine.
 pub fn reset() -> ! {
-    if let Some(AcpiPower { reset: Some((register, value)), .. }) = ACPI.get() {
+    if let Some(AcpiPower {
+        reset: Some((register, value)),
+        ..
+    }) = ACPI.get()
+    {
         port::out8(*register, *value);
     }
     // The PCI host bridge's reset control, then the keyboard controller's line.

@@ -95,7 +95,9 @@ pub fn feature_word() -> u32 {
 pub(crate) unsafe fn rdmsr(index: u32) -> u64 {
     let (high, low): (u32, u32);
     // SAFETY: the caller says that the register exists.
-    unsafe { asm!("rdmsr", in("ecx") index, out("edx") high, out("eax") low, options(nomem, nostack, preserves_flags)) }
+    unsafe {
+        asm!("rdmsr", in("ecx") index, out("edx") high, out("eax") low, options(nomem, nostack, preserves_flags))
+    }
     (u64::from(high) << 32) | u64::from(low)
 }
 
@@ -202,7 +204,9 @@ pub(crate) fn user_gs_base() -> u64 {
         let base;
         // SAFETY: interrupts are off, so nobody sees GS swapped; NMI and #MC
         // handlers find out for themselves whose base is loaded.
-        unsafe { asm!("swapgs", "rdgsbase {}", "swapgs", out(reg) base, options(nostack, preserves_flags)) }
+        unsafe {
+            asm!("swapgs", "rdgsbase {}", "swapgs", out(reg) base, options(nostack, preserves_flags))
+        }
         base
     } else {
         // SAFETY: the register exists on every 64-bit CPU.
@@ -215,7 +219,9 @@ pub(crate) fn user_gs_base() -> u64 {
 pub(crate) fn set_user_gs_base(base: u64) {
     if features_fsgsbase() {
         // SAFETY: as in `user_gs_base`.
-        unsafe { asm!("swapgs", "wrgsbase {}", "swapgs", in(reg) base, options(nostack, preserves_flags)) }
+        unsafe {
+            asm!("swapgs", "wrgsbase {}", "swapgs", in(reg) base, options(nostack, preserves_flags))
+        }
     } else {
         // SAFETY: callers pass canonical addresses only.
         unsafe { wrmsr(KERNEL_GS_BASE, base) }

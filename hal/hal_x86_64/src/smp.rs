@@ -101,10 +101,15 @@ static IS_UP: AtomicBool = AtomicBool::new(false);
 /// Starts the CPU with this APIC id and waits until it runs `main`, up to a
 /// second; a CPU that does not answer is left out.
 pub(crate) fn start(apic_id: u32, main: fn() -> !) {
-    let Some(block) = cpu::new_block(apic_id) else { return };
+    let Some(block) = cpu::new_block(apic_id) else {
+        return;
+    };
     let stack = Box::leak(Box::new(BootStack([0; STACK_SIZE])));
     TABLE.store(mem::kernel_root(), Ordering::Relaxed);
-    STACK.store(stack.0.as_ptr() as u64 + STACK_SIZE as u64, Ordering::Relaxed);
+    STACK.store(
+        stack.0.as_ptr() as u64 + STACK_SIZE as u64,
+        Ordering::Relaxed,
+    );
     BLOCK.store((block as *const CpuLocal).cast_mut(), Ordering::Relaxed);
     MAIN.store(main as *mut (), Ordering::Relaxed);
     IS_UP.store(false, Ordering::Release);

@@ -44,7 +44,8 @@ impl Stack {
         if let Some(base) = FREE_STACKS.lock().pop() {
             return Ok(Self { base });
         }
-        let base = NEXT_STACK.fetch_add(STACK_STRIDE, Ordering::Relaxed) + STACK_STRIDE - STACK_SIZE;
+        let base =
+            NEXT_STACK.fetch_add(STACK_STRIDE, Ordering::Relaxed) + STACK_STRIDE - STACK_SIZE;
         mem::map_stack(base, base + STACK_SIZE)?;
         Ok(Self { base })
     }
@@ -102,7 +103,9 @@ impl CpuTask {
 
 impl core::fmt::Debug for Task {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Task").field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("Task")
+            .field("state", &self.state)
+            .finish_non_exhaustive()
     }
 }
 
@@ -172,8 +175,15 @@ fn switch(next: Arc<Task>, leave_as: u8) {
         return;
     }
     // A task that another CPU is just leaving is parked in a moment.
-    while next.state.compare_exchange(PARKED, RUNNING, Ordering::Acquire, Ordering::Relaxed).is_err() {
-        assert!(next.state.load(Ordering::Relaxed) != DONE, "invariant: a task that is done is not scheduled");
+    while next
+        .state
+        .compare_exchange(PARKED, RUNNING, Ordering::Acquire, Ordering::Relaxed)
+        .is_err()
+    {
+        assert!(
+            next.state.load(Ordering::Relaxed) != DONE,
+            "invariant: a task that is done is not scheduled"
+        );
         cpu::relax();
     }
     leave_user_state(from);
@@ -196,7 +206,9 @@ fn let_go() {
     let previous = cpu.previous.get();
     // SAFETY: the CPU's reference from when it was current; given up here.
     let previous = unsafe { Arc::from_raw(previous) };
-    previous.state.store(cpu.previous_state.get(), Ordering::Release);
+    previous
+        .state
+        .store(cpu.previous_state.get(), Ordering::Release);
 }
 
 #[inline]
@@ -246,7 +258,9 @@ extern "C" fn start() -> ! {
     if let Some(entry) = entry {
         entry();
     }
-    let choose = EXIT.get().expect("invariant: the scheduler sets the hook before it makes tasks");
+    let choose = EXIT
+        .get()
+        .expect("invariant: the scheduler sets the hook before it makes tasks");
     switch(choose(), DONE);
     unreachable!("a task that is done is never switched to")
 }
@@ -302,7 +316,9 @@ pub(crate) fn swap_fpu(area: Option<Arc<FpuArea>>) -> Option<Arc<FpuArea>> {
 
 pub(crate) fn live_fpu_is(area: &FpuArea) -> bool {
     // SAFETY: as above.
-    unsafe { &*current().fpu.get() }.as_ref().is_some_and(|live| core::ptr::eq(&**live, area))
+    unsafe { &*current().fpu.get() }
+        .as_ref()
+        .is_some_and(|live| core::ptr::eq(&**live, area))
 }
 
 /// Whether another CPU runs the task that has `area` live.

@@ -79,27 +79,17 @@ pub(crate) fn calibrate() {
 
 fn set_rates(tsc_ticks: u64, timer_ticks: u64, ns: u64) {
     let ratio = |over: u64, under: u64| ((u128::from(over) << 32) / u128::from(under)) as u64;
-    TSC_HZ.store((u128::from(tsc_ticks) * 1_000_000_000 / u128::from(ns)) as u64, Ordering::Relaxed);
+    TSC_HZ.store(
+        (u128::from(tsc_ticks) * 1_000_000_000 / u128::from(ns)) as u64,
+        Ordering::Relaxed,
+    );
     NS_PER_TSC.store(ratio(ns, tsc_ticks), Ordering::Relaxed);
     TICKS_PER_NS.store(ratio(timer_ticks, ns), Ordering::Relaxed);
 }
 
-/// The hardware clock's registers, as the MC146818 has them: seconds, minutes,
-/// hours, day, month, year, and status B. Waits out an update in progress.
-pub fn read_rtc() -> [u8; 7] {
-    loop {
-        let before = rtc_registers();
-        if rtc(0x0a) & 0x80 == 0 && before == rtc_registers() {
-            return before;
-        }
-    }
-}
-
-fn rtc_registers() -> [u8; 7] {
-    [0x00, 0x02, 0x04, 0x07, 0x08, 0x09, 0x0b].map(rtc)
-}
-
-fn rtc(index: u8) -> u8 {
-    port::out8(0x70, index | 0x80);
+/// A register of the hardware clock and its memory (MC146818), with NMI left
+/// enabled.
+pub fn read_cmos(index: u8) -> u8 {
+    port::out8(0x70, index & 0x7f);
     port::in8(0x71)
 }

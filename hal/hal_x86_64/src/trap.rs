@@ -63,8 +63,16 @@ impl Gate {
     /// An interrupt gate to `handler`, on interrupt stack `ist` (0: none), which
     /// ring `dpl` may reach by INT.
     fn new(handler: u64, ist: u64, dpl: u64) -> Self {
-        let low = handler & 0xffff | u64::from(KERNEL_CODE) << 16 | ist << 32 | 0x8e << 40 | dpl << 45 | (handler >> 16 & 0xffff) << 48;
-        Self { low, high: handler >> 32 }
+        let low = handler & 0xffff
+            | u64::from(KERNEL_CODE) << 16
+            | ist << 32
+            | 0x8e << 40
+            | dpl << 45
+            | (handler >> 16 & 0xffff) << 48;
+        Self {
+            low,
+            high: handler >> 32,
+        }
     }
 }
 
@@ -209,7 +217,10 @@ pub(crate) fn init_cpu() {
         let _ = IDT.set(build_idt());
         IDT.get().expect("invariant: set in the line above")
     });
-    let pointer = TablePointer { limit: size_of::<Idt>() as u16 - 1, base: idt as *const Idt as u64 };
+    let pointer = TablePointer {
+        limit: size_of::<Idt>() as u16 - 1,
+        base: idt as *const Idt as u64,
+    };
     // STAR: SYSCALL loads CS 08h and SS 10h, SYSRET CS 23h and SS 1Bh. SFMASK
     // clears TF, IF, DF, IOPL, NT, RF and AC on entry.
     let star = 0x08 << 32 | 0x13 << 48;
@@ -262,11 +273,37 @@ extern "C" fn paranoid_trap(frame: &mut Frame) {
 
 fn name(vector: u64) -> &'static str {
     const NAMES: [&str; 32] = [
-        "divide error", "debug", "NMI", "breakpoint", "overflow", "bound range", "invalid opcode", "no FPU",
-        "double fault", "coprocessor overrun", "invalid TSS", "segment not present", "stack fault",
-        "general protection fault", "page fault", "reserved 15", "x87 error", "alignment check", "machine check",
-        "SIMD error", "reserved 20", "control protection", "reserved 22", "reserved 23", "reserved 24",
-        "reserved 25", "reserved 26", "reserved 27", "hypervisor injection", "VMM communication", "security",
+        "divide error",
+        "debug",
+        "NMI",
+        "breakpoint",
+        "overflow",
+        "bound range",
+        "invalid opcode",
+        "no FPU",
+        "double fault",
+        "coprocessor overrun",
+        "invalid TSS",
+        "segment not present",
+        "stack fault",
+        "general protection fault",
+        "page fault",
+        "reserved 15",
+        "x87 error",
+        "alignment check",
+        "machine check",
+        "SIMD error",
+        "reserved 20",
+        "control protection",
+        "reserved 22",
+        "reserved 23",
+        "reserved 24",
+        "reserved 25",
+        "reserved 26",
+        "reserved 27",
+        "hypervisor injection",
+        "VMM communication",
+        "security",
         "reserved 31",
     ];
     NAMES.get(vector as usize).copied().unwrap_or("interrupt")
@@ -275,7 +312,11 @@ fn name(vector: u64) -> &'static str {
 /// An exception of the kernel's own: the end.
 fn die(frame: &Frame) -> ! {
     backtrace::set_origin(frame.rip, frame.rbp);
-    let address = if frame.vector == PAGE_FAULT { registers::cr2() } else { 0 };
+    let address = if frame.vector == PAGE_FAULT {
+        registers::cr2()
+    } else {
+        0
+    };
     panic!(
         "{} in ring {} at {:#x}, error {:#x}, address {:#x}, rsp {:#x}, rflags {:#x}",
         name(frame.vector),

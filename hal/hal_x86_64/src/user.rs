@@ -39,7 +39,11 @@ pub fn load_u32(addr: u64) -> Result<u32, UserFault> {
     check(addr, 4)?;
     // SAFETY: the address lies below the kernel; a fault is fixed up.
     let result = unsafe { user_load(addr as *const u32) };
-    if result < 0 { Err(UserFault { addr }) } else { Ok(result as u32) }
+    if result < 0 {
+        Err(UserFault { addr })
+    } else {
+        Ok(result as u32)
+    }
 }
 
 /// Reads an aligned 64-bit word in one access.
@@ -63,20 +67,32 @@ pub fn compare_exchange_u32(addr: u64, old: u32, new: u32) -> Result<u32, UserFa
     check(addr, 4)?;
     // SAFETY: the address lies below the kernel; a fault is fixed up.
     let result = unsafe { user_compare_exchange(addr as *mut u32, old, new) };
-    if result < 0 { Err(UserFault { addr }) } else { Ok(result as u32) }
+    if result < 0 {
+        Err(UserFault { addr })
+    } else {
+        Ok(result as u32)
+    }
 }
 
 #[inline]
 fn check(addr: u64, len: usize) -> Result<(), UserFault> {
     match addr.checked_add(len as u64) {
         Some(end) if end <= USER_END => Ok(()),
-        _ => Err(UserFault { addr: addr.max(USER_END) }),
+        _ => Err(UserFault {
+            addr: addr.max(USER_END),
+        }),
     }
 }
 
 #[inline]
 fn done(addr: u64, len: usize, left: usize) -> Result<(), UserFault> {
-    if left == 0 { Ok(()) } else { Err(UserFault { addr: addr + (len - left) as u64 }) }
+    if left == 0 {
+        Ok(())
+    } else {
+        Err(UserFault {
+            addr: addr + (len - left) as u64,
+        })
+    }
 }
 
 /// Copies `len` bytes; returns how many were not copied. Eight bytes at a time,

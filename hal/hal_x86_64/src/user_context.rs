@@ -134,7 +134,11 @@ impl UserContext {
     pub fn run(&mut self) -> UserEvent {
         if self.regs.rip >= USER_END {
             // IRET to such an address would fault in ring 0.
-            return UserEvent::Fault { vector: 13, error: 0, addr: 0 };
+            return UserEvent::Fault {
+                vector: 13,
+                error: 0,
+                addr: 0,
+            };
         }
         // SAFETY: `regs` is a complete block with ring-3 selectors and flags
         // (its private fields are set by the entry code and the methods above
@@ -149,7 +153,11 @@ impl UserContext {
             vector => UserEvent::Fault {
                 vector: vector as u8,
                 error: self.regs.error as u32,
-                addr: if vector == PAGE_FAULT { registers::cr2() } else { 0 },
+                addr: if vector == PAGE_FAULT {
+                    registers::cr2()
+                } else {
+                    0
+                },
             },
         }
     }

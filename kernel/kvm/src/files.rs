@@ -25,7 +25,7 @@ use vfs::{Caller, Device, Events, File, OpenFile, OpenFlags};
 use wait::{PollHandle, PollObserver};
 
 /// Major and minor number of /dev/kvm.
-const NUMBER: (u32, u32) = (10, 232);
+pub const NUMBER: (u32, u32) = (10, 232);
 const PAGE: u64 = hal::mem::PAGE_SIZE as u64;
 
 /// Makes /dev/kvm openable.

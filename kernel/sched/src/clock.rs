@@ -12,5 +12,8 @@ pub fn realtime_ns() -> u64 {
 
 /// Sets the wall clock.
 pub fn set_realtime_ns(now_ns: u64) {
-    BOOT_NS.store(now_ns.saturating_sub(hal::time::now_ns()), Ordering::Relaxed);
+    BOOT_NS.store(
+        now_ns.saturating_sub(hal::time::now_ns()),
+        Ordering::Relaxed,
+    );
 }

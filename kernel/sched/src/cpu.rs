@@ -84,7 +84,17 @@ pub fn current() -> Arc<Thread> {
 #[inline]
 pub fn with_current<T>(with: impl FnOnce(&Arc<Thread>) -> T) -> T {
     let current = this().current.lock();
-    with(current.as_ref().expect("invariant: every CPU runs a thread"))
+    with(
+        current
+            .as_ref()
+            .expect("invariant: every CPU runs a thread"),
+    )
+}
+
+/// The running thread's name, for a panic's report: `None` where it cannot be
+/// told without waiting.
+pub fn current_name() -> Option<alloc::string::String> {
+    this().current.try_lock()?.as_ref().map(|thread| thread.name())
 }
 
 /// Makes this CPU's flow its idle thread and runs others for ever.
@@ -159,7 +169,8 @@ pub fn preempt_point() {
 fn leave(this: &'static Cpu) {
     let next = pick(this).unwrap_or_else(|| {
         let idle = this.idle.lock();
-        idle.clone().expect("invariant: the CPU runs, so it has its idle thread")
+        idle.clone()
+            .expect("invariant: the CPU runs, so it has its idle thread")
     });
     switch(this, next);
 }
@@ -173,14 +184,21 @@ fn switch(this: &'static Cpu, next: Arc<Thread>) {
 pub(crate) fn exit() -> Arc<Task> {
     let this = this();
     let next = pick(this).or_else(|| this.idle.lock().clone());
-    put_on(this, next.expect("invariant: the CPU runs, so it has its idle thread"))
+    put_on(
+        this,
+        next.expect("invariant: the CPU runs, so it has its idle thread"),
+    )
 }
 
 /// Makes `next` the current thread, in the books; returns its task.
 fn put_on(this: &'static Cpu, next: Arc<Thread>) -> Arc<Task> {
     let now = time::now_ns();
     let task = next.task().clone();
-    let is_idle = this.idle.lock().as_ref().is_some_and(|idle| Arc::ptr_eq(idle, &next));
+    let is_idle = this
+        .idle
+        .lock()
+        .as_ref()
+        .is_some_and(|idle| Arc::ptr_eq(idle, &next));
     next.cpu.store(cpu::id(), Ordering::Relaxed);
     let before = this.current.lock().replace(next);
     if let Some(before) = &before {
@@ -208,7 +226,11 @@ fn account(this: &Cpu, thread: &Thread, now: u64) {
 
 /// When the current thread's slice ends: never, if nobody else waits.
 fn slice_end(this: &Cpu) -> u64 {
-    if this.len.load(Ordering::Relaxed) == 0 { u64::MAX } else { time::now_ns() + SLICE_NS }
+    if this.len.load(Ordering::Relaxed) == 0 {
+        u64::MAX
+    } else {
+        time::now_ns() + SLICE_NS
+    }
 }
 
 /// Takes the next thread: of this CPU's queue, else of the longest.
@@ -269,7 +291,9 @@ fn place(cpu: usize, thread: &Arc<Thread>) {
     }
     let running = {
         let current = target.current.lock();
-        current.as_ref().map_or(u64::MAX, |current| current.virtual_ns.load(Ordering::Relaxed))
+        current.as_ref().map_or(u64::MAX, |current| {
+            current.virtual_ns.load(Ordering::Relaxed)
+        })
     };
     if lead < running {
         cpu::set_need_resched(cpu);
@@ -296,7 +320,11 @@ fn choose_cpu(thread: &Thread) -> usize {
 }
 
 fn mask(count: usize) -> u64 {
-    if count >= 64 { u64::MAX } else { (1 << count) - 1 }
+    if count >= 64 {
+        u64::MAX
+    } else {
+        (1 << count) - 1
+    }
 }
 
 /// At a timer interrupt: rings what is due, and ends the slice if others wait.

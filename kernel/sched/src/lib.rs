@@ -17,7 +17,7 @@ mod timers;
 
 pub use clock::{realtime_ns, set_realtime_ns};
 pub use cpu::{
-    CpuTimes, cpu_times, current, handle_timer, park, preempt_point, run_cpu, with_current,
+    CpuTimes, cpu_times, current, current_name, handle_timer, park, preempt_point, run_cpu, with_current,
     yield_now,
 };
 pub use interface::init;

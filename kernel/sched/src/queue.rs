@@ -14,7 +14,11 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(crate) const fn new() -> Self {
-        Self { threads: BTreeMap::new(), order: 0, floor: 0 }
+        Self {
+            threads: BTreeMap::new(),
+            order: 0,
+            floor: 0,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -28,12 +32,19 @@ impl Queue {
 
     pub(crate) fn push(&mut self, thread: Arc<Thread>) {
         self.order += 1;
-        self.threads.insert((thread.virtual_ns.load(Ordering::Relaxed), self.order), thread);
+        self.threads.insert(
+            (thread.virtual_ns.load(Ordering::Relaxed), self.order),
+            thread,
+        );
     }
 
     /// The first thread that may run on one of `cpus`.
     pub(crate) fn pop(&mut self, cpus: u64) -> Option<Arc<Thread>> {
-        let key = *self.threads.iter().find(|(_, thread)| thread.affinity() & cpus != 0)?.0;
+        let key = *self
+            .threads
+            .iter()
+            .find(|(_, thread)| thread.affinity() & cpus != 0)?
+            .0;
         self.floor = self.floor.max(key.0);
         self.threads.remove(&key)
     }

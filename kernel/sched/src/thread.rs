@@ -50,7 +50,10 @@ pub struct Thread {
 
 impl core::fmt::Debug for Thread {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Thread").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Thread")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -65,7 +68,11 @@ pub struct Builder {
 impl Builder {
     /// A thread of normal weight that may run everywhere.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), weight: NORMAL_WEIGHT, affinity: u64::MAX }
+        Self {
+            name: name.into(),
+            weight: NORMAL_WEIGHT,
+            affinity: u64::MAX,
+        }
     }
 
     /// Sets its share relative to others.
@@ -155,7 +162,11 @@ impl Thread {
 
     /// Where it is.
     pub fn state(&self) -> ThreadState {
-        if self.state.load(Ordering::Relaxed) == PARKED { ThreadState::Parked } else { ThreadState::Ready }
+        if self.state.load(Ordering::Relaxed) == PARKED {
+            ThreadState::Parked
+        } else {
+            ThreadState::Ready
+        }
     }
 
     /// Gives it a token, and with it the CPU if it waits for one.
@@ -202,12 +213,16 @@ impl Thread {
 
     #[inline]
     fn change(&self, from: u8, to: u8) -> bool {
-        self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        self.state
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
     }
 
     #[inline]
     pub(crate) fn task(&self) -> &Arc<Task> {
-        self.task.get().expect("invariant: a thread has its task before it is queued")
+        self.task
+            .get()
+            .expect("invariant: a thread has its task before it is queued")
     }
 
     pub(crate) fn set_task(&self, task: Arc<Task>) {

@@ -21,7 +21,10 @@ struct Cpu {
 }
 
 static CPUS: PerCpu<Cpu> = per_cpu!(Cpu {
-    timers: SpinLock::new(Timers { by_time: BTreeMap::new(), deadlines: BTreeMap::new() }),
+    timers: SpinLock::new(Timers {
+        by_time: BTreeMap::new(),
+        deadlines: BTreeMap::new()
+    }),
     slice_ns: AtomicU64::new(u64::MAX),
     armed_ns: AtomicU64::new(u64::MAX),
 });
@@ -61,7 +64,11 @@ pub(crate) fn arm(slice_ns: u64) {
 }
 
 fn first(cpu: &Cpu) -> u64 {
-    cpu.timers.lock().by_time.first_key_value().map_or(u64::MAX, |((deadline, _), _)| *deadline)
+    cpu.timers
+        .lock()
+        .by_time
+        .first_key_value()
+        .map_or(u64::MAX, |((deadline, _), _)| *deadline)
 }
 
 fn set_hardware(cpu: &Cpu, deadline_ns: u64) {

@@ -91,7 +91,11 @@ impl Context<'_> {
     fn new_process(&self, pid: u32, request: &CloneRequest) -> Result<Arc<Process>> {
         let parent = self.process();
         let account = Account::new(parent.account().limit())?;
-        let space = if request.has(CLONE_VM) { self.space().clone() } else { self.space().fork(&account)? };
+        let space = if request.has(CLONE_VM) {
+            self.space().clone()
+        } else {
+            self.space().fork(&account)?
+        };
         let actions = parent.actions.lock().clone();
         let actions = match request {
             request if request.has(CLONE_SIGHAND) => actions,
@@ -106,8 +110,16 @@ impl Context<'_> {
                 parent: Arc::downgrade(real_parent),
                 parent_pid: real_parent.pid(),
                 space,
-                files: if request.has(CLONE_FILES) { self.files().clone() } else { self.files().fork() },
-                fs: if request.has(CLONE_FS) { self.fs_context().clone() } else { self.fs_context().fork() },
+                files: if request.has(CLONE_FILES) {
+                    self.files().clone()
+                } else {
+                    self.files().fork()
+                },
+                fs: if request.has(CLONE_FS) {
+                    self.fs_context().clone()
+                } else {
+                    self.fs_context().fork()
+                },
                 program: parent.program(),
                 credentials: parent.credentials(),
                 group: Some(parent.group()),
@@ -151,7 +163,11 @@ impl Context<'_> {
             regs.rsp = request.stack;
         }
         let (fs_base, gs_base) = hal::task::user_bases();
-        let fs_base = if request.has(CLONE_SETTLS) { request.tls } else { fs_base };
+        let fs_base = if request.has(CLONE_SETTLS) {
+            request.tls
+        } else {
+            fs_base
+        };
         launch(&thread, user, (fs_base, gs_base))
     }
 
@@ -170,7 +186,10 @@ impl Context<'_> {
 /// Takes back a process that never had a thread.
 fn disown(process: &Arc<Process>) {
     if let Some(parent) = process.parent() {
-        parent.children.lock().retain(|other| !Arc::ptr_eq(other, process));
+        parent
+            .children
+            .lock()
+            .retain(|other| !Arc::ptr_eq(other, process));
     }
     process.drop_files();
     process.set_space(None);

@@ -12,7 +12,9 @@ use core::sync::atomic::Ordering;
 use hal::mem::Account;
 use hal::user_context::UserContext;
 use mem::Space;
-use vfs::{Caller, Credentials, FdTable, File, FsContext, FsView, OpenFile, ProcessIds, UserMemory};
+use vfs::{
+    Caller, Credentials, FdTable, File, FsContext, FsView, OpenFile, ProcessIds, UserMemory,
+};
 
 /// A thread of a program, in the kernel.
 pub struct Context<'a> {
@@ -182,7 +184,11 @@ impl Caller for Context<'_> {
 
     fn ids(&self) -> ProcessIds {
         let process = self.process();
-        ProcessIds { pid: process.pid(), group: process.group(), session: process.session().id() }
+        ProcessIds {
+            pid: process.pid(),
+            group: process.group(),
+            session: process.session().id(),
+        }
     }
 
     fn fs(&self) -> FsView<'_> {

@@ -67,9 +67,19 @@ impl Context<'_> {
         arguments: Vec<Vec<u8>>,
         environment: Vec<Vec<u8>>,
     ) -> Result<u64> {
-        let request = Request { path, arguments, environment };
+        let request = Request {
+            path,
+            arguments,
+            environment,
+        };
         let view = self.fs_context().view(self.credentials(), Some(&*self));
-        let ready = prepare(&view, at, request, self.process().account(), self.process().limit(limit::STACK).soft)?;
+        let ready = prepare(
+            &view,
+            at,
+            request,
+            self.process().account(),
+            self.process().limit(limit::STACK).soft,
+        )?;
         drop(view);
         self.become_only_thread()?;
         self.enter(ready);
@@ -79,10 +89,24 @@ impl Context<'_> {
     /// Ends the other threads, and waits until they are gone.
     fn become_only_thread(&mut self) -> Result<()> {
         let process = self.process().clone();
-        let others = || process.threads.lock().iter().filter(|other| !Arc::ptr_eq(other, self.thread())).cloned().collect::<Vec<_>>();
+        let others = || {
+            process
+                .threads
+                .lock()
+                .iter()
+                .filter(|other| !Arc::ptr_eq(other, self.thread()))
+                .cloned()
+                .collect::<Vec<_>>()
+        };
         others().iter().for_each(|thread| thread.leave());
-        process.resumed.wait_uninterrupted(|| (others().is_empty() || self.is_ending()).then_some(()));
-        if self.is_ending() { Err(Errno::EINTR) } else { Ok(()) }
+        process
+            .resumed
+            .wait_uninterrupted(|| (others().is_empty() || self.is_ending()).then_some(()));
+        if self.is_ending() {
+            Err(Errno::EINTR)
+        } else {
+            Ok(())
+        }
     }
 
     fn enter(&mut self, ready: Ready) {
@@ -126,7 +150,11 @@ pub fn start_first(
 ) -> Result<Arc<Process>> {
     let credentials = Arc::new(Credentials::root());
     let account = Account::new(u64::MAX)?;
-    let request = Request { path: path.as_bytes().to_vec(), arguments, environment };
+    let request = Request {
+        path: path.as_bytes().to_vec(),
+        arguments,
+        environment,
+    };
     let limits = default_limits();
     let ready = {
         let view = fs.view(&credentials, None);
@@ -156,7 +184,13 @@ pub fn start_first(
     Ok(process)
 }
 
-fn prepare(view: &FsView<'_>, at: &Location, mut request: Request, account: &Account, stack_limit: u64) -> Result<Ready> {
+fn prepare(
+    view: &FsView<'_>,
+    at: &Location,
+    mut request: Request,
+    account: &Account,
+    stack_limit: u64,
+) -> Result<Ready> {
     check_size(&request)?;
     let mut place = view.resolve(at, &request.path, Follow::Last)?;
     for _ in 0..SCRIPT_DEPTH {
@@ -184,10 +218,16 @@ fn check_size(request: &Request) -> Result<()> {
 }
 
 /// Puts a script's interpreter in its place (execve(2), "Interpreter scripts").
-fn follow_script(view: &FsView<'_>, at: &Location, request: &mut Request, line: &[u8]) -> Result<Location> {
+fn follow_script(
+    view: &FsView<'_>,
+    at: &Location,
+    request: &mut Request,
+    line: &[u8],
+) -> Result<Location> {
     let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let line = line.trim_ascii();
-    let (interpreter, argument) = match line.iter().position(|&byte| byte == b' ' || byte == b'\t') {
+    let (interpreter, argument) = match line.iter().position(|&byte| byte == b' ' || byte == b'\t')
+    {
         Some(end) => (&line[..end], Some(line[end..].trim_ascii().to_vec())),
         None => (line, None),
     };
@@ -237,7 +277,13 @@ fn load(
     };
     let prot = Prot::READ | Prot::WRITE;
     let kind = MapKind::Anonymous { shared: false };
-    space.mmap(layout.stack_top - FIRST_STACK, FIRST_STACK, prot, kind, MapFlags::FIXED | MapFlags::GROWS_DOWN)?;
+    space.mmap(
+        layout.stack_top - FIRST_STACK,
+        FIRST_STACK,
+        prot,
+        kind,
+        MapFlags::FIXED | MapFlags::GROWS_DOWN,
+    )?;
     let start = Start {
         path: &request.path,
         arguments: &request.arguments,
@@ -252,10 +298,20 @@ fn load(
     user.regs_mut().rip = entry;
     user.regs_mut().rsp = placed.rsp;
     user.regs_mut().restore_fully();
-    Ok(Ready { space, user, program: describe(place, placed, &request.path) })
+    Ok(Ready {
+        space,
+        user,
+        program: describe(place, placed, &request.path),
+    })
 }
 
-fn load_interpreter(view: &FsView<'_>, at: &Location, path: &[u8], space: &Space, layout: &Layout) -> Result<Loaded> {
+fn load_interpreter(
+    view: &FsView<'_>,
+    at: &Location,
+    path: &[u8],
+    space: &Space,
+    layout: &Layout,
+) -> Result<Loaded> {
     let place = view.resolve(at, path, Follow::Last)?;
     view.may_execute(&place)?;
     let file: Arc<OpenFile> = view.open_location(place, OpenFlags::default())?;
@@ -264,7 +320,10 @@ fn load_interpreter(view: &FsView<'_>, at: &Location, path: &[u8], space: &Space
     first.truncate(count);
     let program = ProgramFile::read(file, first)?.ok_or(Errno::ELIBBAD)?;
     let image = program.image()?;
-    let size = image.size().checked_next_multiple_of(PAGE).ok_or(Errno::ELIBBAD)?;
+    let size = image
+        .size()
+        .checked_next_multiple_of(PAGE)
+        .ok_or(Errno::ELIBBAD)?;
     let base = layout.mmap_top.checked_sub(size).ok_or(Errno::ENOMEM)? & !(image.align() - 1);
     program.load(space, base - image.span().0)
 }

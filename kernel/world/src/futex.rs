@@ -30,7 +30,8 @@ struct Waiter {
     waker: Waker,
 }
 
-static TABLE: [SpinLock<Vec<Arc<Waiter>>>; BUCKETS] = [const { SpinLock::new(Vec::new()) }; BUCKETS];
+static TABLE: [SpinLock<Vec<Arc<Waiter>>>; BUCKETS] =
+    [const { SpinLock::new(Vec::new()) }; BUCKETS];
 
 fn bucket(key: &FutexKey) -> &'static SpinLock<Vec<Arc<Waiter>>> {
     let (a, b) = match *key {
@@ -46,12 +47,23 @@ pub fn key(space: &Space, address: u64, is_private: bool) -> Result<FutexKey> {
     if !address.is_multiple_of(4) {
         return Err(Errno::EINVAL);
     }
-    if is_private { Ok(space.private_futex_key(address)) } else { space.futex_key(address) }
+    if is_private {
+        Ok(space.private_futex_key(address))
+    } else {
+        space.futex_key(address)
+    }
 }
 
 /// Waits while the word at `address` is `expected`, for a wake with one of
 /// `bits`.
-pub fn wait(space: &Space, address: u64, key: FutexKey, expected: u32, bits: u32, deadline: Deadline) -> Result<()> {
+pub fn wait(
+    space: &Space,
+    address: u64,
+    key: FutexKey,
+    expected: u32,
+    bits: u32,
+    deadline: Deadline,
+) -> Result<()> {
     if bits == 0 {
         return Err(Errno::EINVAL);
     }
@@ -79,7 +91,13 @@ pub fn wait(space: &Space, address: u64, key: FutexKey, expected: u32, bits: u32
 }
 
 /// Puts the waiter into its bucket if the word is as expected.
-fn enter(space: &Space, address: u64, key: FutexKey, expected: u32, waiter: &Arc<Waiter>) -> Result<()> {
+fn enter(
+    space: &Space,
+    address: u64,
+    key: FutexKey,
+    expected: u32,
+    waiter: &Arc<Waiter>,
+) -> Result<()> {
     loop {
         // Brings the page in, which may not be done under the lock.
         if space.load_u32(address)? != expected {
@@ -119,7 +137,9 @@ pub fn wake(key: FutexKey, count: usize, bits: u32) -> usize {
     while woken < count {
         let waiter = {
             let mut waiters = bucket(&key).lock();
-            let found = waiters.iter().position(|waiter| *waiter.key.lock() == key && waiter.bits & bits != 0);
+            let found = waiters
+                .iter()
+                .position(|waiter| *waiter.key.lock() == key && waiter.bits & bits != 0);
             let Some(at) = found else { break };
             let waiter = waiters.remove(at);
             waiter.is_woken.store(true, Ordering::Release);
@@ -137,7 +157,9 @@ pub fn requeue(from: FutexKey, to: FutexKey, count: usize) -> usize {
     while moved < count {
         let waiter = {
             let mut waiters = bucket(&from).lock();
-            let Some(at) = waiters.iter().position(|waiter| *waiter.key.lock() == from) else { break };
+            let Some(at) = waiters.iter().position(|waiter| *waiter.key.lock() == from) else {
+                break;
+            };
             let waiter = waiters.remove(at);
             *waiter.key.lock() = to;
             waiter
@@ -165,9 +187,14 @@ pub(crate) fn leave_robust(thread: &UserThread, space: &Space) {
     }
     let word = |address: u64| {
         let mut bytes = [0; 8];
-        space.read(address, &mut bytes).map(|()| u64::from_le_bytes(bytes))
+        space
+            .read(address, &mut bytes)
+            .map(|()| u64::from_le_bytes(bytes))
     };
-    let (Ok(mut entry), Ok(offset), Ok(pending)) = (word(head), word(head + 8), word(head + 16)) else { return };
+    let (Ok(mut entry), Ok(offset), Ok(pending)) = (word(head), word(head + 8), word(head + 16))
+    else {
+        return;
+    };
     for _ in 0..ROBUST_MAX {
         if entry == head {
             break;
@@ -182,7 +209,9 @@ pub(crate) fn leave_robust(thread: &UserThread, space: &Space) {
 }
 
 fn mark_dead(thread: &UserThread, space: &Space, address: u64) {
-    let Ok(value) = space.load_u32(address) else { return };
+    let Ok(value) = space.load_u32(address) else {
+        return;
+    };
     if value & TID_MASK != thread.tid() {
         return;
     }

@@ -10,7 +10,10 @@ use hal::mem::Prot;
 use mem::{MIN_ADDRESS, MapFlags, MapKind, PAGE, Space, USER_END};
 use vfs::{OpenFile, SliceSink};
 
-const LIMITS: Limits = Limits { start: MIN_ADDRESS, end: USER_END };
+const LIMITS: Limits = Limits {
+    start: MIN_ADDRESS,
+    end: USER_END,
+};
 
 /// A program file, its headers read.
 pub(crate) struct ProgramFile {
@@ -60,7 +63,12 @@ impl ProgramFile {
                 table
             }
         };
-        Ok(Some(Self { file, len, first, table }))
+        Ok(Some(Self {
+            file,
+            len,
+            first,
+            table,
+        }))
     }
 
     /// The checked image.
@@ -71,7 +79,9 @@ impl ProgramFile {
 
     /// The path of the interpreter it asks for.
     pub fn interpreter(&self) -> Result<Option<Vec<u8>>> {
-        let Some(range) = self.image()?.interpreter() else { return Ok(None) };
+        let Some(range) = self.image()?.interpreter() else {
+            return Ok(None);
+        };
         let mut path = vec![0; range.len as usize];
         let count = read_at(&self.file, range.offset, &mut path)?;
         path.truncate(count);
@@ -108,11 +118,21 @@ impl ProgramFile {
             };
             space.mmap(start, file_pages, prot, kind, MapFlags::FIXED_NOREPLACE)?;
         }
-        let zeros_from = if segment.file_size == 0 { start } else { start + file_pages };
+        let zeros_from = if segment.file_size == 0 {
+            start
+        } else {
+            start + file_pages
+        };
         let end = base + segment.page_end();
         if end > zeros_from {
             let kind = MapKind::Anonymous { shared: false };
-            space.mmap(zeros_from, end - zeros_from, prot, kind, MapFlags::FIXED_NOREPLACE)?;
+            space.mmap(
+                zeros_from,
+                end - zeros_from,
+                prot,
+                kind,
+                MapFlags::FIXED_NOREPLACE,
+            )?;
         }
         // The file's last page goes on with other contents, where the program
         // expects zeros.
@@ -126,8 +146,12 @@ impl ProgramFile {
 }
 
 fn prot_of(segment: &Segment) -> Prot {
-    [(segment.read, Prot::READ), (segment.write, Prot::WRITE), (segment.execute, Prot::EXEC)]
-        .into_iter()
-        .filter(|(allowed, _)| *allowed)
-        .fold(Prot::NONE, |all, (_, one)| all | one)
+    [
+        (segment.read, Prot::READ),
+        (segment.write, Prot::WRITE),
+        (segment.execute, Prot::EXEC),
+    ]
+    .into_iter()
+    .filter(|(allowed, _)| *allowed)
+    .fold(Prot::NONE, |all, (_, one)| all | one)
 }

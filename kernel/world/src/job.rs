@@ -17,7 +17,10 @@ pub struct Session {
 
 impl Session {
     pub(crate) fn new(id: u32) -> Arc<Self> {
-        Arc::new(Self { id, terminal: SpinLock::new(None) })
+        Arc::new(Self {
+            id,
+            terminal: SpinLock::new(None),
+        })
     }
 
     /// The number of the process that leads it.
@@ -80,7 +83,9 @@ pub fn set_group(caller: &Arc<Process>, process: &Arc<Process>, group: u32) -> R
         return Err(Errno::EPERM);
     }
     let exists = group == process.pid()
-        || members(group).iter().any(|member| member.session().id() == session.id());
+        || members(group)
+            .iter()
+            .any(|member| member.session().id() == session.id());
     if !exists {
         return Err(Errno::EPERM);
     }

@@ -4,11 +4,11 @@ use crate::job::Session;
 use crate::signal::{Actions, Pending};
 use crate::{Result, UserThread, registry};
 use abi::process::limit;
-use abi::signal::SigInfo;
+use abi::signal::{SigAction, SigInfo, SignalSet};
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 use hal::mem::Account;
 use mem::Space;
 use sync::SpinLock;
@@ -110,6 +110,20 @@ pub struct Process {
     pub(crate) children_ns: AtomicU64,
     pub(crate) has_no_new_privs: AtomicBool,
     pub(crate) alarm: crate::signal::Alarm,
+    nice: AtomicI32,
+}
+
+/// A thread's weight at nice value `nice`.
+fn weight_of(nice: i32) -> u32 {
+    let mut weight = 1024u64 << 10;
+    for _ in 0..nice.unsigned_abs() {
+        weight = if nice > 0 {
+            weight * 4 / 5
+        } else {
+            weight * 5 / 4
+        };
+    }
+    (weight >> 10).max(1) as u32
 }
 
 /// What a parent in vfork waits for.
@@ -139,12 +153,24 @@ pub(crate) struct Inherited {
 
 /// The limits of process 1.
 pub(crate) fn default_limits() -> [Limit; limit::COUNT] {
-    let mut limits = [Limit { soft: limit::INFINITY, hard: limit::INFINITY }; limit::COUNT];
+    let mut limits = [Limit {
+        soft: limit::INFINITY,
+        hard: limit::INFINITY,
+    }; limit::COUNT];
     limits[limit::STACK].soft = 8 << 20;
     limits[limit::CORE].soft = 0;
-    limits[limit::NOFILE] = Limit { soft: 1024, hard: 1 << 20 };
-    limits[limit::MEMLOCK] = Limit { soft: 8 << 20, hard: 8 << 20 };
-    limits[limit::MSGQUEUE] = Limit { soft: 819_200, hard: 819_200 };
+    limits[limit::NOFILE] = Limit {
+        soft: 1024,
+        hard: 1 << 20,
+    };
+    limits[limit::MEMLOCK] = Limit {
+        soft: 8 << 20,
+        hard: 8 << 20,
+    };
+    limits[limit::MSGQUEUE] = Limit {
+        soft: 819_200,
+        hard: 819_200,
+    };
     limits[limit::NICE] = Limit { soft: 0, hard: 0 };
     limits[limit::RTPRIO] = Limit { soft: 0, hard: 0 };
     limits
@@ -183,6 +209,7 @@ impl Process {
             children_ns: AtomicU64::new(0),
             has_no_new_privs: AtomicBool::new(from.has_no_new_privs),
             alarm: crate::signal::Alarm::default(),
+            nice: AtomicI32::new(0),
         });
         registry::add_process(&process);
         process
@@ -348,17 +375,64 @@ impl Process {
 
     /// What it has used so far.
     pub fn usage(&self) -> Usage {
-        let live: u64 = self.threads.lock().iter().map(|thread| thread.sched().run_ns()).sum();
-        Usage { run_ns: self.run_ns.load(Ordering::Relaxed) + live }
+        let live: u64 = self
+            .threads
+            .lock()
+            .iter()
+            .map(|thread| thread.sched().run_ns())
+            .sum();
+        Usage {
+            run_ns: self.run_ns.load(Ordering::Relaxed) + live,
+        }
     }
 
     /// What its children that it waited for have used.
     pub fn children_usage(&self) -> Usage {
-        Usage { run_ns: self.children_ns.load(Ordering::Relaxed) }
+        Usage {
+            run_ns: self.children_ns.load(Ordering::Relaxed),
+        }
     }
 
     pub(crate) fn add_run_ns(&self, ns: u64) {
         self.run_ns.fetch_add(ns, Ordering::Relaxed);
+    }
+
+    /// Its real-time interval timer.
+    pub fn alarm(&self) -> &crate::signal::Alarm {
+        &self.alarm
+    }
+
+    /// Its nice value, from -20 to 19.
+    pub fn nice(&self) -> i32 {
+        self.nice.load(Ordering::Relaxed)
+    }
+
+    /// Changes its nice value, and with it its threads' share: a quarter more
+    /// or less per step, as on Linux.
+    pub fn set_nice(&self, nice: i32) {
+        let nice = nice.clamp(-20, 19);
+        self.nice.store(nice, Ordering::Relaxed);
+        for thread in self.threads() {
+            thread.sched().set_weight(weight_of(nice));
+        }
+    }
+
+    /// Sets what is done at `signal`, or only looks; returns what was before. A
+    /// signal that is now ignored no longer waits.
+    pub fn change_action(&self, signal: u32, action: Option<SigAction>) -> SigAction {
+        let actions = self.actions.lock().clone();
+        let Some(action) = action else {
+            return actions.get(signal);
+        };
+        let before = actions.set(signal, action);
+        if actions.ignores(signal) {
+            let set = SignalSet::of(signal);
+            self.pending.lock().remove(set);
+            self.threads()
+                .iter()
+                .for_each(|thread| thread.pending.lock().remove(set));
+        }
+        before
     }
 
     /// Sends it a signal from `info`'s sender.

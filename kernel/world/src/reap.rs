@@ -37,7 +37,9 @@ pub(crate) fn adopt_children(process: &Arc<Process>) {
     if children.is_empty() {
         return;
     }
-    let Some(first) = registry::find_process(1) else { return };
+    let Some(first) = registry::find_process(1) else {
+        return;
+    };
     for child in children {
         child.set_parent(&first);
         let is_zombie = child.is_zombie();
@@ -53,7 +55,9 @@ pub(crate) fn adopt_children(process: &Arc<Process>) {
 pub(crate) fn bury(process: &Arc<Process>, status: Status) {
     *process.news.lock() = Some(status);
     process.is_zombie.store(true, Ordering::Release);
-    let Some(parent) = process.parent() else { return };
+    let Some(parent) = process.parent() else {
+        return;
+    };
     if ignores_children(&parent) {
         forget(&parent, process);
         parent.child_news.wake_all();
@@ -69,7 +73,9 @@ fn ignores_children(parent: &Process) -> bool {
 
 /// Tells the parent that `process` stopped or goes on.
 pub(crate) fn tell_parent(process: &Arc<Process>, status: Status) {
-    let Some(parent) = process.parent() else { return };
+    let Some(parent) = process.parent() else {
+        return;
+    };
     let action = parent.actions.lock().get(number::SIGCHLD);
     if action.flags & SA_NOCLDSTOP == 0 {
         notify(&parent, process, status);
@@ -94,7 +100,10 @@ fn notify(parent: &Arc<Process>, process: &Arc<Process>, status: Status) {
 }
 
 fn forget(parent: &Process, child: &Arc<Process>) {
-    parent.children.lock().retain(|other| !Arc::ptr_eq(other, child));
+    parent
+        .children
+        .lock()
+        .retain(|other| !Arc::ptr_eq(other, child));
     registry::remove_process(child.pid());
 }
 
@@ -114,7 +123,12 @@ pub struct Changes {
 impl Process {
     /// Waits for a child's change, or looks once if `block` is false: `None`
     /// then says that there are such children, but no news.
-    pub fn wait_for_child(self: &Arc<Self>, which: WaitFor, changes: Changes, block: bool) -> Result<Option<Child>> {
+    pub fn wait_for_child(
+        self: &Arc<Self>,
+        which: WaitFor,
+        changes: Changes,
+        block: bool,
+    ) -> Result<Option<Child>> {
         let look = || match self.look(which, changes) {
             Ok(None) => None,
             found => Some(found),
@@ -149,7 +163,12 @@ impl Process {
 
     fn take_news(&self, child: &Arc<Process>, status: Status, keep: bool) -> Child {
         let run_ns = child.usage().run_ns + child.children_usage().run_ns;
-        let found = Child { pid: child.pid(), uid: child.credentials().uid, status, run_ns };
+        let found = Child {
+            pid: child.pid(),
+            uid: child.credentials().uid,
+            status,
+            run_ns,
+        };
         if !keep {
             *child.news.lock() = None;
             if child.is_zombie() {

@@ -15,8 +15,11 @@ struct Registry {
     next: u32,
 }
 
-static REGISTRY: SpinLock<Registry> =
-    SpinLock::new(Registry { processes: BTreeMap::new(), threads: BTreeMap::new(), next: 1 });
+static REGISTRY: SpinLock<Registry> = SpinLock::new(Registry {
+    processes: BTreeMap::new(),
+    threads: BTreeMap::new(),
+    next: 1,
+});
 
 impl Registry {
     fn take_number(&mut self) -> u32 {
@@ -38,7 +41,10 @@ pub(crate) fn take_number() -> u32 {
 
 /// Enters a process under its number.
 pub(crate) fn add_process(process: &Arc<Process>) {
-    REGISTRY.lock().processes.insert(process.pid(), process.clone());
+    REGISTRY
+        .lock()
+        .processes
+        .insert(process.pid(), process.clone());
 }
 
 /// Takes a process out, once its parent knows of its end.
@@ -49,7 +55,10 @@ pub(crate) fn remove_process(pid: u32) {
 
 /// Enters a thread under its number.
 pub(crate) fn add_thread(thread: &Arc<UserThread>) {
-    REGISTRY.lock().threads.insert(thread.tid(), Arc::downgrade(thread));
+    REGISTRY
+        .lock()
+        .threads
+        .insert(thread.tid(), Arc::downgrade(thread));
 }
 
 /// Takes a thread out.

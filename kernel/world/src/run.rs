@@ -56,12 +56,18 @@ pub(crate) fn main(thread: Arc<UserThread>, mut user: UserContext, bases: (u64, 
 }
 
 fn serve(context: &mut Context<'_>) {
-    let dispatch = *DISPATCH.get().expect("invariant: registered at boot, before any process");
+    let dispatch = *DISPATCH
+        .get()
+        .expect("invariant: registered at boot, before any process");
     let sched = context.thread().sched().clone();
     loop {
         match context.user.run() {
             UserEvent::Syscall => call(context, dispatch),
-            UserEvent::Fault { vector, error, addr } => fault(context, vector, error, addr),
+            UserEvent::Fault {
+                vector,
+                error,
+                addr,
+            } => fault(context, vector, error, addr),
             UserEvent::Interrupt => {}
         }
         sched::preempt_point();
@@ -131,7 +137,11 @@ fn page_fault_signal(context: &mut Context<'_>, error: u32, addr: u64, reason: F
         FaultError::BusError => SigInfo::fault(number::SIGBUS, code::BUS_ADRERR, addr),
         FaultError::OutOfMemory => {
             let process = context.process();
-            log::warn!("process {} ({}) is killed: out of memory", process.pid(), process.program().name);
+            log::warn!(
+                "process {} ({}) is killed: out of memory",
+                process.pid(),
+                process.program().name
+            );
             return exit::end_process(process, crate::Status::Killed(number::SIGKILL));
         }
     };

@@ -37,7 +37,10 @@ struct Strings<'a> {
 
 impl Strings<'_> {
     fn put(&mut self, string: &[u8]) -> Result<u64> {
-        self.at = self.at.checked_sub(string.len() as u64 + 1).ok_or(Errno::E2BIG)?;
+        self.at = self
+            .at
+            .checked_sub(string.len() as u64 + 1)
+            .ok_or(Errno::E2BIG)?;
         self.space.write(self.at, string)?;
         self.space.write(self.at + string.len() as u64, &[0])?;
         Ok(self.at)
@@ -46,7 +49,11 @@ impl Strings<'_> {
     /// Puts `strings` so that the first lies lowest, as `ps` reads them.
     fn put_all(&mut self, strings: &[Vec<u8>]) -> Result<(Vec<u64>, (u64, u64))> {
         let end = self.at;
-        let mut addresses = strings.iter().rev().map(|string| self.put(string)).collect::<Result<Vec<_>>>()?;
+        let mut addresses = strings
+            .iter()
+            .rev()
+            .map(|string| self.put(string))
+            .collect::<Result<Vec<_>>>()?;
         addresses.reverse();
         Ok((addresses, (self.at, end)))
     }
@@ -77,7 +84,11 @@ pub(crate) fn build(space: &Space, top: u64, start: &Start<'_>) -> Result<Placed
         rsp,
         arguments: argument_range,
         environment: environment_range,
-        auxv: auxv.iter().flatten().flat_map(|word| word.to_le_bytes()).collect(),
+        auxv: auxv
+            .iter()
+            .flatten()
+            .flat_map(|word| word.to_le_bytes())
+            .collect(),
     })
 }
 

@@ -26,7 +26,12 @@ pub struct UserThread {
 }
 
 impl UserThread {
-    pub(crate) fn new(tid: u32, process: Arc<Process>, blocked: SignalSet, fpu: Arc<FpuArea>) -> Arc<Self> {
+    pub(crate) fn new(
+        tid: u32,
+        process: Arc<Process>,
+        blocked: SignalSet,
+        fpu: Arc<FpuArea>,
+    ) -> Arc<Self> {
         let thread = Arc::new(Self {
             tid,
             process,
@@ -62,7 +67,9 @@ impl UserThread {
     /// What the scheduler knows it as.
     #[inline]
     pub fn sched(&self) -> &Arc<sched::Thread> {
-        self.sched.get().expect("invariant: set before the thread is known to anybody")
+        self.sched
+            .get()
+            .expect("invariant: set before the thread is known to anybody")
     }
 
     /// The signals it does not take now.
@@ -82,7 +89,10 @@ impl UserThread {
 
     /// Signals that wait for it, its process's too.
     pub fn waiting(&self) -> SignalSet {
-        self.pending.lock().set().union(self.process.pending.lock().set())
+        self.pending
+            .lock()
+            .set()
+            .union(self.process.pending.lock().set())
     }
 
     /// Whether a signal waits that it does not block.

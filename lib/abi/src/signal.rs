@@ -114,7 +114,10 @@ impl SigAction {
     #[must_use]
     pub fn to_bytes(self) -> [u8; 32] {
         let mut bytes = [0; 32];
-        for (at, word) in [self.handler, self.flags, self.restorer, self.mask.0].iter().enumerate() {
+        for (at, word) in [self.handler, self.flags, self.restorer, self.mask.0]
+            .iter()
+            .enumerate()
+        {
             bytes[at * 8..at * 8 + 8].copy_from_slice(&word.to_le_bytes());
         }
         bytes
@@ -124,7 +127,12 @@ impl SigAction {
     #[must_use]
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
         let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|index| bytes[at + index]));
-        Self { handler: word(0), flags: word(8), restorer: word(16), mask: SignalSet(word(24)) }
+        Self {
+            handler: word(0),
+            flags: word(8),
+            restorer: word(16),
+            mask: SignalSet(word(24)),
+        }
     }
 }
 
@@ -171,19 +179,34 @@ impl SigInfo {
     /// From the kernel itself.
     #[must_use]
     pub const fn kernel(signal: u32) -> Self {
-        Self { signal, errno: 0, code: code::SI_KERNEL, fields: [0; 3] }
+        Self {
+            signal,
+            errno: 0,
+            code: code::SI_KERNEL,
+            fields: [0; 3],
+        }
     }
 
     /// From process `pid` of user `uid`.
     #[must_use]
     pub const fn from_process(signal: u32, code: i32, pid: u32, uid: u32) -> Self {
-        Self { signal, errno: 0, code, fields: [pid as u64 | (uid as u64) << 32, 0, 0] }
+        Self {
+            signal,
+            errno: 0,
+            code,
+            fields: [pid as u64 | (uid as u64) << 32, 0, 0],
+        }
     }
 
     /// Of a fault at `address`.
     #[must_use]
     pub const fn fault(signal: u32, code: i32, address: u64) -> Self {
-        Self { signal, errno: 0, code, fields: [address, 0, 0] }
+        Self {
+            signal,
+            errno: 0,
+            code,
+            fields: [address, 0, 0],
+        }
     }
 
     /// Of child `pid`, which changed its state.
@@ -244,7 +267,11 @@ pub struct AltStack {
 
 impl Default for AltStack {
     fn default() -> Self {
-        Self { base: 0, flags: SS_DISABLE, size: 0 }
+        Self {
+            base: 0,
+            flags: SS_DISABLE,
+            size: 0,
+        }
     }
 }
 
@@ -263,7 +290,11 @@ impl AltStack {
     #[must_use]
     pub fn from_bytes(bytes: &[u8; 24]) -> Self {
         let long = |at: usize| u64::from_le_bytes(core::array::from_fn(|index| bytes[at + index]));
-        Self { base: long(0), flags: long(8) as u32, size: long(16) }
+        Self {
+            base: long(0),
+            flags: long(8) as u32,
+            size: long(16),
+        }
     }
 }
 
@@ -283,11 +314,20 @@ mod tests {
 
     #[test]
     fn layouts_survive_a_round_trip() {
-        let action = SigAction { handler: 1, flags: 2, restorer: 3, mask: SignalSet(4) };
+        let action = SigAction {
+            handler: 1,
+            flags: 2,
+            restorer: 3,
+            mask: SignalSet(4),
+        };
         assert_eq!(SigAction::from_bytes(&action.to_bytes()), action);
         let info = SigInfo::child(code::CLD_EXITED, 7, 8, 9);
         assert_eq!(SigInfo::from_bytes(&info.to_bytes()), info);
-        let stack = AltStack { base: 1, flags: 2, size: 3 };
+        let stack = AltStack {
+            base: 1,
+            flags: 2,
+            size: 3,
+        };
         assert_eq!(AltStack::from_bytes(&stack.to_bytes()), stack);
     }
 }

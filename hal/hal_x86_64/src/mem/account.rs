@@ -16,7 +16,11 @@ struct Slot {
 }
 
 static SLOTS: [Slot; ACCOUNTS] = [const {
-    Slot { used: AtomicU64::new(0), limit: AtomicU64::new(u64::MAX), handles: AtomicU32::new(0) }
+    Slot {
+        used: AtomicU64::new(0),
+        limit: AtomicU64::new(u64::MAX),
+        handles: AtomicU32::new(0),
+    }
 }; ACCOUNTS];
 static HINT: AtomicU32 = AtomicU32::new(1);
 
@@ -38,11 +42,19 @@ impl Account {
         for step in 0..ACCOUNTS - 1 {
             let index = 1 + (start - 1 + step) % (ACCOUNTS - 1);
             let slot = &SLOTS[index];
-            let is_free = slot.handles.load(Ordering::Relaxed) == 0 && slot.used.load(Ordering::Relaxed) == 0;
-            if is_free && slot.handles.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            let is_free =
+                slot.handles.load(Ordering::Relaxed) == 0 && slot.used.load(Ordering::Relaxed) == 0;
+            if is_free
+                && slot
+                    .handles
+                    .compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_ok()
+            {
                 slot.limit.store(limit, Ordering::Relaxed);
                 HINT.store(1 + (index % (ACCOUNTS - 1)) as u32, Ordering::Relaxed);
-                return Ok(Self { index: index as u16 });
+                return Ok(Self {
+                    index: index as u16,
+                });
             }
         }
         Err(OutOfMemory)
@@ -66,7 +78,10 @@ impl Account {
     /// Charges `pages` for as long as the result lives, for what is not a frame.
     pub fn charge(&self, pages: u64) -> Result<Charge, OutOfMemory> {
         charge(self.index, pages)?;
-        Ok(Charge { index: self.index, pages })
+        Ok(Charge {
+            index: self.index,
+            pages,
+        })
     }
 
     #[inline]
@@ -109,7 +124,9 @@ pub(crate) fn charge(index: u16, pages: u64) -> Result<(), OutOfMemory> {
 /// Gives `pages` back to account `index`.
 #[inline]
 pub(crate) fn credit(index: u16, pages: u64) {
-    SLOTS[usize::from(index)].used.fetch_sub(pages, Ordering::Relaxed);
+    SLOTS[usize::from(index)]
+        .used
+        .fetch_sub(pages, Ordering::Relaxed);
 }
 
 /// Pages charged to an account; given back when dropped.

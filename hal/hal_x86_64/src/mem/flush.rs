@@ -39,7 +39,12 @@ pub struct Flush {
 impl Flush {
     /// Nothing to forget yet.
     pub const fn new() -> Self {
-        Self { root: None, start: 0, end: 0, frames: Vec::new() }
+        Self {
+            root: None,
+            start: 0,
+            end: 0,
+            frames: Vec::new(),
+        }
     }
 
     /// Notes that the page at `va` changed; `was_present` says whether a CPU can

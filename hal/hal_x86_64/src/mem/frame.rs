@@ -37,7 +37,9 @@ impl Frame {
 
     /// 2^order contiguous frames of zeros, aligned to their size.
     pub fn alloc_order(order: u8, account: &Account) -> Result<Self, OutOfMemory> {
-        let frame = Self { number: frames::take(order, account.index())? };
+        let frame = Self {
+            number: frames::take(order, account.index())?,
+        };
         frame.zero();
         Ok(frame)
     }
@@ -65,7 +67,9 @@ impl Frame {
     /// `address` came from `into_raw`, and is taken back once.
     #[inline]
     pub(crate) unsafe fn from_raw(address: u64) -> Self {
-        Self { number: (address / PAGE_SIZE as u64) as u32 }
+        Self {
+            number: (address / PAGE_SIZE as u64) as u32,
+        }
     }
 
     /// Its first byte's physical address.
@@ -156,14 +160,20 @@ impl Frame {
     /// Replaces the aligned word at `offset` by `new` if it is `old`; tells what
     /// it was.
     pub fn compare_exchange_u32(&self, offset: usize, old: u32, new: u32) -> u32 {
-        match self.word32(offset).compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire) {
+        match self
+            .word32(offset)
+            .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
+        {
             Ok(was) | Err(was) => was,
         }
     }
 
     /// As [`Frame::compare_exchange_u32`], of 64 bits.
     pub fn compare_exchange_u64(&self, offset: usize, old: u64, new: u64) -> u64 {
-        match self.word64(offset).compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire) {
+        match self
+            .word64(offset)
+            .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
+        {
             Ok(was) | Err(was) => was,
         }
     }
@@ -177,7 +187,10 @@ impl Frame {
     #[inline]
     fn check(&self, offset: usize, len: usize) {
         let end = offset.checked_add(len);
-        assert!(end.is_some_and(|end| end <= self.len()), "invariant: access within the frame");
+        assert!(
+            end.is_some_and(|end| end <= self.len()),
+            "invariant: access within the frame"
+        );
     }
 
     #[inline]
@@ -200,16 +213,27 @@ impl Frame {
 impl Clone for Frame {
     #[inline]
     fn clone(&self) -> Self {
-        let before = frames::state(self.number).refs.fetch_add(1, Ordering::Relaxed);
-        assert!(before < u32::MAX / 2, "invariant: references to a frame do not overflow");
-        Self { number: self.number }
+        let before = frames::state(self.number)
+            .refs
+            .fetch_add(1, Ordering::Relaxed);
+        assert!(
+            before < u32::MAX / 2,
+            "invariant: references to a frame do not overflow"
+        );
+        Self {
+            number: self.number,
+        }
     }
 }
 
 impl Drop for Frame {
     #[inline]
     fn drop(&mut self) {
-        if frames::state(self.number).refs.fetch_sub(1, Ordering::Release) == 1 {
+        if frames::state(self.number)
+            .refs
+            .fetch_sub(1, Ordering::Release)
+            == 1
+        {
             fence(Ordering::Acquire);
             frames::give(self.number);
         }

@@ -52,7 +52,9 @@ impl Links for States {
     }
     #[inline]
     fn set_mark(&mut self, frame: u32, mark: Mark) {
-        self.0[frame as usize].mark.store(mark.to_bits(), Ordering::Relaxed);
+        self.0[frame as usize]
+            .mark
+            .store(mark.to_bits(), Ordering::Relaxed);
     }
 }
 
@@ -70,7 +72,10 @@ pub(crate) struct CpuFrames {
 
 impl CpuFrames {
     pub(crate) const fn new() -> Self {
-        Self { count: Cell::new(0), frames: [const { Cell::new(0) }; CACHE] }
+        Self {
+            count: Cell::new(0),
+            frames: [const { Cell::new(0) }; CACHE],
+        }
     }
 }
 
@@ -104,7 +109,8 @@ pub(crate) fn init(map: &mut MemoryMap) {
     let Some(address) = map.find_usable(bytes as u64, PAGE_SIZE as u64, 1 << 32) else {
         panic!("no room below 4 GiB for the states of {count} frames ({bytes} bytes)");
     };
-    map.claim(address, bytes as u64, MemoryKind::Kernel).expect("invariant: a usable run can be claimed");
+    map.claim(address, bytes as u64, MemoryKind::Kernel)
+        .expect("invariant: a usable run can be claimed");
     // SAFETY: the range was free, is now claimed, and lies within what the boot
     // tables map; all-zero bytes are a valid state.
     let states = unsafe {
@@ -137,7 +143,9 @@ fn add_usable(buddy: &mut Buddy<States>, map: &MemoryMap, low: u64, high: u64) {
 
 #[inline]
 pub(crate) fn state(frame: u32) -> &'static FrameState {
-    let states = STATES.get().expect("invariant: set before the first frame is given out");
+    let states = STATES
+        .get()
+        .expect("invariant: set before the first frame is given out");
     &states.0[frame as usize]
 }
 
@@ -219,7 +227,9 @@ pub(crate) fn give(frame: u32) {
 fn give_back(frame: u32, order: u8, cache: &CpuFrames) {
     let mut buddy = BUDDY.lock();
     let mut free = |frame, order| {
-        buddy.free(frame, order).expect("invariant: a frame is given back once, by its last owner");
+        buddy
+            .free(frame, order)
+            .expect("invariant: a frame is given back once, by its last owner");
     };
     free(frame, order);
     if order == 0 {

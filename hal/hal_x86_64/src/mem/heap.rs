@@ -14,7 +14,9 @@ use core::cell::Cell;
 use core::ptr::null_mut;
 use sync::SpinLock;
 
-const CLASSES: [usize; 14] = [16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1360, 2048];
+const CLASSES: [usize; 14] = [
+    16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1360, 2048,
+];
 /// Class of a size in 16-byte steps.
 static CLASS_OF: [u8; 129] = classes();
 /// Objects a CPU keeps of a class before half of them go to the shared list.
@@ -49,7 +51,10 @@ struct List {
 unsafe impl Send for List {}
 
 impl List {
-    const EMPTY: Self = Self { head: null_mut(), count: 0 };
+    const EMPTY: Self = Self {
+        head: null_mut(),
+        count: 0,
+    };
 
     #[inline]
     fn pop(&mut self) -> Option<*mut Free> {
@@ -81,11 +86,14 @@ pub(crate) struct CpuHeap {
 
 impl CpuHeap {
     pub(crate) const fn new() -> Self {
-        Self { lists: [const { Cell::new(List::EMPTY) }; CLASSES.len()] }
+        Self {
+            lists: [const { Cell::new(List::EMPTY) }; CLASSES.len()],
+        }
     }
 }
 
-static SHARED: [SpinLock<List>; CLASSES.len()] = [const { SpinLock::new(List::EMPTY) }; CLASSES.len()];
+static SHARED: [SpinLock<List>; CLASSES.len()] =
+    [const { SpinLock::new(List::EMPTY) }; CLASSES.len()];
 
 struct Heap;
 
@@ -99,12 +107,21 @@ fn class_of(layout: &Layout) -> Option<usize> {
     }
     // Objects of a class are aligned to the class's size only where that is a
     // power of two, so large alignments go there.
-    let size = if layout.align() > 16 { size.next_power_of_two() } else { size };
+    let size = if layout.align() > 16 {
+        size.next_power_of_two()
+    } else {
+        size
+    };
     Some(usize::from(CLASS_OF[size.div_ceil(16)]))
 }
 
 fn order_of(layout: &Layout) -> u8 {
-    layout.size().max(layout.align()).div_ceil(PAGE_SIZE).next_power_of_two().trailing_zeros() as u8
+    layout
+        .size()
+        .max(layout.align())
+        .div_ceil(PAGE_SIZE)
+        .next_power_of_two()
+        .trailing_zeros() as u8
 }
 
 // SAFETY: objects are handed out once until freed; sizes and alignments are
@@ -112,7 +129,9 @@ fn order_of(layout: &Layout) -> u8 {
 unsafe impl GlobalAlloc for Heap {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let Some(class) = class_of(&layout) else { return alloc_frames(&layout) };
+        let Some(class) = class_of(&layout) else {
+            return alloc_frames(&layout);
+        };
         let cell = &this_cpu().memory.heap.lists[class];
         let mut list = cell.get();
         if let Some(object) = list.pop() {
@@ -163,7 +182,9 @@ fn refill(class: usize) -> *mut u8 {
         }
     }
     if list.head.is_null() {
-        let Ok(frame) = Frame::alloc(&Account::kernel()) else { return null_mut() };
+        let Ok(frame) = Frame::alloc(&Account::kernel()) else {
+            return null_mut();
+        };
         let page = to_virtual(frame.into_raw());
         let size = CLASSES[class];
         for index in (0..PAGE_SIZE / size).rev() {

@@ -88,12 +88,23 @@ fn try_entry(address: u64, level: u32) -> Result<&'static AtomicU64, OutOfMemory
 fn map_image() {
     let parts = [
         (&raw const image_start as u64, &raw const text_end as u64, 0),
-        (&raw const text_end as u64, &raw const rodata_end as u64, NO_EXECUTE),
-        (&raw const rodata_end as u64, &raw const image_end as u64, NO_EXECUTE | WRITABLE),
+        (
+            &raw const text_end as u64,
+            &raw const rodata_end as u64,
+            NO_EXECUTE,
+        ),
+        (
+            &raw const rodata_end as u64,
+            &raw const image_end as u64,
+            NO_EXECUTE | WRITABLE,
+        ),
     ];
     for (start, end, flags) in parts {
         for address in (start..end).step_by(PAGE_SIZE) {
-            entry(address, 0).store((address - IMAGE) | PRESENT | GLOBAL | flags, Ordering::Release);
+            entry(address, 0).store(
+                (address - IMAGE) | PRESENT | GLOBAL | flags,
+                Ordering::Release,
+            );
         }
     }
 }
@@ -132,7 +143,9 @@ fn covers(map: &MemoryMap, start: u64, end: u64) -> bool {
 
 /// Whether some of `start..end` is memory.
 fn touches(map: &MemoryMap, start: u64, end: u64) -> bool {
-    map.regions().iter().any(|region| is_direct(region.kind) && region.start < end && start < region.end)
+    map.regions()
+        .iter()
+        .any(|region| is_direct(region.kind) && region.start < end && start < region.end)
 }
 
 /// Whether the kernel has `address` mapped.
@@ -152,7 +165,10 @@ pub(crate) fn map_stack(start: u64, end: u64) -> Result<(), OutOfMemory> {
         let leaf = try_entry(address, 0)?;
         if leaf.load(Ordering::Relaxed) == 0 {
             let frame = Frame::zeroed(&Account::kernel())?.into_raw();
-            leaf.store(frame | PRESENT | WRITABLE | GLOBAL | NO_EXECUTE, Ordering::Release);
+            leaf.store(
+                frame | PRESENT | WRITABLE | GLOBAL | NO_EXECUTE,
+                Ordering::Release,
+            );
         }
     }
     Ok(())
@@ -170,29 +186,48 @@ impl DeviceMemory {
     /// machine's own (RAM) is refused.
     pub fn map(address: u64, len: usize) -> Option<Self> {
         let start = address & !0xfff;
-        let end = address.checked_add(len as u64)?.checked_next_multiple_of(4096)?;
+        let end = address
+            .checked_add(len as u64)?
+            .checked_next_multiple_of(4096)?;
         if super::physical::overlaps_memory(start, end) {
             return None;
         }
         let mut next = CHANGE.lock();
         let base = *next;
-        for (page, at) in (start..end).step_by(PAGE_SIZE).zip((base..).step_by(PAGE_SIZE)) {
+        for (page, at) in (start..end)
+            .step_by(PAGE_SIZE)
+            .zip((base..).step_by(PAGE_SIZE))
+        {
             let flags = PRESENT | WRITABLE | GLOBAL | NO_EXECUTE | CACHE_DISABLE;
-            try_entry(at, 0).ok()?.store(page | flags, Ordering::Release);
+            try_entry(at, 0)
+                .ok()?
+                .store(page | flags, Ordering::Release);
         }
         *next = base + (end - start);
-        Some(Self { base: base + (address - start), len })
+        Some(Self {
+            base: base + (address - start),
+            len,
+        })
     }
 
     /// Its length in bytes.
-    #[expect(clippy::len_without_is_empty, reason = "a mapping of no bytes is of no use")]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a mapping of no bytes is of no use"
+    )]
     pub fn len(&self) -> usize {
         self.len
     }
 
     fn pointer<T>(&self, offset: usize) -> *mut T {
-        let fits = offset.checked_add(size_of::<T>()).is_some_and(|end| end <= self.len);
-        assert!(fits && offset.is_multiple_of(size_of::<T>()), "invariant: register {offset:#x} of {:#x} bytes", self.len);
+        let fits = offset
+            .checked_add(size_of::<T>())
+            .is_some_and(|end| end <= self.len);
+        assert!(
+            fits && offset.is_multiple_of(size_of::<T>()),
+            "invariant: register {offset:#x} of {:#x} bytes",
+            self.len
+        );
         (self.base + offset as u64) as *mut T
     }
 }

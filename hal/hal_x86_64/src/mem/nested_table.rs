@@ -40,7 +40,11 @@ const REGION: u32 = 21;
 impl NestedTable {
     /// Empty guest-physical memory, its tables charged to `account`.
     pub fn new(account: &Account) -> Result<Self, OutOfMemory> {
-        Ok(Self { root: Frame::zeroed(account)?.into_raw(), account: account.clone(), recent: Default::default() })
+        Ok(Self {
+            root: Frame::zeroed(account)?.into_raw(),
+            account: account.clone(),
+            recent: Default::default(),
+        })
     }
 
     /// The top-level table's physical address, for N_CR3.
@@ -49,14 +53,23 @@ impl NestedTable {
     }
 
     /// Maps `frame` at `gpa`. What was there goes to `sink`.
-    pub fn map(&mut self, gpa: u64, frame: Frame, prot: Prot, sink: &mut dyn FnMut(Frame)) -> Result<(), MapError> {
+    pub fn map(
+        &mut self,
+        gpa: u64,
+        frame: Frame,
+        prot: Prot,
+        sink: &mut dyn FnMut(Frame),
+    ) -> Result<(), MapError> {
         if gpa >= END || !gpa.is_multiple_of(PAGE_SIZE as u64) {
             return Err(MapError::BadAddress);
         }
         // SAFETY: the root lives as long as `self`; `&mut` makes this the only
         // change.
         let leaf = unsafe { table::find_or_make(self.root, gpa, &self.account) }?;
-        let old = leaf.swap(frame.into_raw() | table::leaf_flags(prot) | OWNED, Ordering::AcqRel);
+        let old = leaf.swap(
+            frame.into_raw() | table::leaf_flags(prot) | OWNED,
+            Ordering::AcqRel,
+        );
         retire(old, sink);
         Ok(())
     }
@@ -66,9 +79,14 @@ impl NestedTable {
     pub fn unmap(&mut self, range: Range<u64>, sink: &mut dyn FnMut(Frame)) {
         // SAFETY: as `map`.
         unsafe {
-            table::for_each_leaf(self.root, range.start, range.end.min(END), &mut |_, leaf| {
-                retire(leaf.swap(0, Ordering::AcqRel), sink);
-            });
+            table::for_each_leaf(
+                self.root,
+                range.start,
+                range.end.min(END),
+                &mut |_, leaf| {
+                    retire(leaf.swap(0, Ordering::AcqRel), sink);
+                },
+            );
         }
     }
 
@@ -76,9 +94,14 @@ impl NestedTable {
     pub fn write_protect(&mut self, range: Range<u64>) {
         // SAFETY: as `map`.
         unsafe {
-            table::for_each_leaf(self.root, range.start, range.end.min(END), &mut |_, leaf| {
-                leaf.fetch_and(!WRITABLE, Ordering::AcqRel);
-            });
+            table::for_each_leaf(
+                self.root,
+                range.start,
+                range.end.min(END),
+                &mut |_, leaf| {
+                    leaf.fetch_and(!WRITABLE, Ordering::AcqRel);
+                },
+            );
         }
     }
 
@@ -99,7 +122,13 @@ impl NestedTable {
             let len = (to.len() - done).min(PAGE_SIZE - offset);
             // SAFETY: the leaf holds a reference to a frame that is in the
             // direct map; `&self` keeps it mapped.
-            unsafe { copy(to_virtual(entry & ADDRESS).add(offset), to[done..].as_mut_ptr(), len) }
+            unsafe {
+                copy(
+                    to_virtual(entry & ADDRESS).add(offset),
+                    to[done..].as_mut_ptr(),
+                    len,
+                )
+            }
             done += len;
         }
         Ok(())
@@ -111,11 +140,20 @@ impl NestedTable {
         let mut done = 0;
         while done < from.len() {
             let at = gpa.wrapping_add(done as u64);
-            let entry = self.entry(at).filter(|entry| entry & WRITABLE != 0).ok_or(NotMapped { gpa: at })?;
+            let entry = self
+                .entry(at)
+                .filter(|entry| entry & WRITABLE != 0)
+                .ok_or(NotMapped { gpa: at })?;
             let offset = (at & 0xfff) as usize;
             let len = (from.len() - done).min(PAGE_SIZE - offset);
             // SAFETY: as `read_guest`.
-            unsafe { copy(from[done..].as_ptr(), to_virtual(entry & ADDRESS).add(offset), len) }
+            unsafe {
+                copy(
+                    from[done..].as_ptr(),
+                    to_virtual(entry & ADDRESS).add(offset),
+                    len,
+                )
+            }
             done += len;
         }
         Ok(())
@@ -130,7 +168,9 @@ impl NestedTable {
         }
         let entry = self.entry(gpa)?;
         // SAFETY: as `read_guest`; aligned, and atomic against the guest.
-        let word = unsafe { &*to_virtual(entry & ADDRESS | gpa & 0xfff).cast::<core::sync::atomic::AtomicU64>() };
+        let word = unsafe {
+            &*to_virtual(entry & ADDRESS | gpa & 0xfff).cast::<core::sync::atomic::AtomicU64>()
+        };
         Some(word.load(Ordering::Relaxed))
     }
 

@@ -92,8 +92,15 @@ pub(crate) fn read_boot_info(start_info: u64) -> boot_info::BootInfo {
     };
     let image = super::kernel_table::image_range();
     for (start, end) in [(0, LOW_MEMORY), (LOW_MEMORY, image.end)] {
-        if loaded.memory.claim(start, end - start, MemoryKind::Kernel).is_err() {
-            panic!("the memory map has more than {} regions", boot_info::MAX_REGIONS);
+        if loaded
+            .memory
+            .claim(start, end - start, MemoryKind::Kernel)
+            .is_err()
+        {
+            panic!(
+                "the memory map has more than {} regions",
+                boot_info::MAX_REGIONS
+            );
         }
     }
     loaded
@@ -111,7 +118,9 @@ pub(crate) fn finish(loaded: boot_info::BootInfo) -> BootInfo {
 }
 
 fn archive(loaded: &boot_info::BootInfo) -> &'static [u8] {
-    let Some(module) = loaded.modules.as_slice().first() else { return &[] };
+    let Some(module) = loaded.modules.as_slice().first() else {
+        return &[];
+    };
     // SAFETY: the module's pages are claimed in the memory map, so no frame of
     // them is ever free, and nothing in the kernel writes to them: `boot_frame`
     // gives them out for reading only.
@@ -132,6 +141,12 @@ pub fn boot_frame(offset: u64) -> Option<Frame> {
 
 /// Whether `start..end` holds memory that the kernel or programs use.
 pub(crate) fn overlaps_memory(start: u64, end: u64) -> bool {
-    let Some(loaded) = LOADED.get() else { return false };
-    loaded.memory.regions().iter().any(|region| is_direct(region.kind) && region.start < end && start < region.end)
+    let Some(loaded) = LOADED.get() else {
+        return false;
+    };
+    loaded
+        .memory
+        .regions()
+        .iter()
+        .any(|region| is_direct(region.kind) && region.start < end && start < region.end)
 }

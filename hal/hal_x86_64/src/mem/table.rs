@@ -121,7 +121,11 @@ pub(crate) unsafe fn find_table(root: u64, address: u64) -> Option<u64> {
 ///
 /// # Safety
 /// As [`find`], and the caller alone changes these tables meanwhile.
-pub(crate) unsafe fn find_or_make(root: u64, address: u64, account: &Account) -> Result<&'static AtomicU64, OutOfMemory> {
+pub(crate) unsafe fn find_or_make(
+    root: u64,
+    address: u64,
+    account: &Account,
+) -> Result<&'static AtomicU64, OutOfMemory> {
     let mut table = root;
     let mut level = TOP;
     while level > LEAF {
@@ -146,7 +150,12 @@ pub(crate) unsafe fn find_or_make(root: u64, address: u64, account: &Account) ->
 ///
 /// # Safety
 /// As [`find_or_make`].
-pub(crate) unsafe fn for_each_leaf(root: u64, start: u64, end: u64, visit: &mut dyn FnMut(u64, &AtomicU64)) {
+pub(crate) unsafe fn for_each_leaf(
+    root: u64,
+    start: u64,
+    end: u64,
+    visit: &mut dyn FnMut(u64, &AtomicU64),
+) {
     let mut address = start;
     'next: while address < end {
         let mut table = root;
@@ -155,7 +164,9 @@ pub(crate) unsafe fn for_each_leaf(root: u64, start: u64, end: u64, visit: &mut 
             // SAFETY: `table` is the root or was pointed to by a present entry.
             let entry = unsafe { entries(table) }[index(address, level)].load(Ordering::Acquire);
             if entry & PRESENT == 0 {
-                let Some(next) = (address & !(span(level) - 1)).checked_add(span(level)) else { return };
+                let Some(next) = (address & !(span(level) - 1)).checked_add(span(level)) else {
+                    return;
+                };
                 address = next;
                 continue 'next;
             }

@@ -33,7 +33,9 @@ pub struct Actions(SpinLock<[SigAction; number::LAST as usize]>);
 impl Actions {
     /// All default.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self(SpinLock::new([SigAction::default(); number::LAST as usize])))
+        Arc::new(Self(SpinLock::new(
+            [SigAction::default(); number::LAST as usize],
+        )))
     }
 
     /// A copy, for a child.
@@ -45,8 +47,15 @@ impl Actions {
     pub fn for_exec(&self) -> Arc<Self> {
         let copy = self.duplicate();
         for action in copy.0.lock().iter_mut() {
-            let handler = if action.handler == SIG_IGN { SIG_IGN } else { SIG_DFL };
-            *action = SigAction { handler, ..SigAction::default() };
+            let handler = if action.handler == SIG_IGN {
+                SIG_IGN
+            } else {
+                SIG_DFL
+            };
+            *action = SigAction {
+                handler,
+                ..SigAction::default()
+            };
         }
         copy
     }

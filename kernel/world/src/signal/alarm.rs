@@ -23,7 +23,9 @@ struct Ring {
 
 impl TimerTarget for Ring {
     fn expired(&self, now_ns: u64) {
-        let Some(process) = registry::find_process(self.pid) else { return };
+        let Some(process) = registry::find_process(self.pid) else {
+            return;
+        };
         let _ = process.signal(SigInfo::kernel(number::SIGALRM));
         process.alarm.ring_again(&process, now_ns);
     }
@@ -34,7 +36,10 @@ impl Alarm {
     pub fn get(&self, now_ns: u64) -> (u64, u64) {
         let state = self.0.lock();
         match state.armed {
-            Some(_) => (state.next_ns.saturating_sub(now_ns).max(1), state.interval_ns),
+            Some(_) => (
+                state.next_ns.saturating_sub(now_ns).max(1),
+                state.interval_ns,
+            ),
             None => (0, 0),
         }
     }
@@ -43,7 +48,11 @@ impl Alarm {
     pub fn set(&self, process: &Process, first_ns: u64, interval_ns: u64) {
         self.stop();
         if first_ns != 0 {
-            self.arm(process.pid(), wait::now_ns().saturating_add(first_ns), interval_ns);
+            self.arm(
+                process.pid(),
+                wait::now_ns().saturating_add(first_ns),
+                interval_ns,
+            );
         }
     }
 

@@ -20,7 +20,9 @@ pub(crate) fn attend(context: &mut Context<'_>) {
             return;
         }
         let blocked = context.thread().blocked();
-        let Some(info) = take(context.thread(), SignalSet(!blocked.0)) else { break };
+        let Some(info) = take(context.thread(), SignalSet(!blocked.0)) else {
+            break;
+        };
         let actions = context.process().actions.lock().clone();
         let action = actions.get(info.signal);
         match action.handler {
@@ -66,10 +68,12 @@ fn act_by_default(context: &mut Context<'_>, info: SigInfo) {
 fn is_orphaned(process: &crate::Process) -> bool {
     let session = process.session().id();
     let group = process.group();
-    crate::job::members(group).iter().all(|member| match member.parent() {
-        Some(parent) => parent.group() == group || parent.session().id() != session,
-        None => true,
-    })
+    crate::job::members(group)
+        .iter()
+        .all(|member| match member.parent() {
+            Some(parent) => parent.group() == group || parent.session().id() != session,
+            None => true,
+        })
 }
 
 /// Waits while the process is stopped.
@@ -78,14 +82,19 @@ fn stay_stopped(context: &Context<'_>) {
     while process.is_stopped() && !context.is_ending() {
         // Signals do not end this wait, but for SIGKILL and SIGCONT, which make
         // the condition false.
-        process.resumed.wait_uninterrupted(|| (!process.is_stopped() || context.is_ending()).then_some(()));
+        process
+            .resumed
+            .wait_uninterrupted(|| (!process.is_stopped() || context.is_ending()).then_some(()));
     }
 }
 
 fn run_handler(context: &mut Context<'_>, info: SigInfo, action: SigAction) {
     settle_call(context, action.flags & SA_RESTART != 0);
     let thread = context.thread().clone();
-    let mask = context.restore_mask.take().unwrap_or_else(|| thread.blocked());
+    let mask = context
+        .restore_mask
+        .take()
+        .unwrap_or_else(|| thread.blocked());
     if frame::push(context, &info, &action, mask).is_err() {
         // No stack to run a handler on: nothing can be saved.
         return exit::end_process(context.process(), Status::Killed(number::SIGSEGV));

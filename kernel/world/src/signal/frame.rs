@@ -5,8 +5,8 @@
 use crate::{Context, Result};
 use abi::Errno;
 use abi::signal::{
-    AltStack, SA_ONSTACK, SA_RESTORER, SIGINFO_SIZE, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, SigAction, SigInfo,
-    SignalSet,
+    AltStack, SA_ONSTACK, SA_RESTORER, SIGINFO_SIZE, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK,
+    SigAction, SigInfo, SignalSet,
 };
 use alloc::vec;
 use alloc::vec::Vec;
@@ -35,15 +35,34 @@ const UC_TRAP: usize = UC_REGS + 152;
 /// The order of the registers in `sigcontext`, RIP and flags among them.
 fn registers(regs: &mut UserRegs) -> [&mut u64; 17] {
     [
-        &mut regs.r8, &mut regs.r9, &mut regs.r10, &mut regs.r11, &mut regs.r12, &mut regs.r13, &mut regs.r14,
-        &mut regs.r15, &mut regs.rdi, &mut regs.rsi, &mut regs.rbp, &mut regs.rbx, &mut regs.rdx, &mut regs.rax,
-        &mut regs.rcx, &mut regs.rsp, &mut regs.rip,
+        &mut regs.r8,
+        &mut regs.r9,
+        &mut regs.r10,
+        &mut regs.r11,
+        &mut regs.r12,
+        &mut regs.r13,
+        &mut regs.r14,
+        &mut regs.r15,
+        &mut regs.rdi,
+        &mut regs.rsi,
+        &mut regs.rbp,
+        &mut regs.rbx,
+        &mut regs.rdx,
+        &mut regs.rax,
+        &mut regs.rcx,
+        &mut regs.rsp,
+        &mut regs.rip,
     ]
 }
 
 /// Builds the frame for `action`'s handler and points the registers at it;
 /// `mask` is what will be blocked again afterwards.
-pub(super) fn push(context: &mut Context<'_>, info: &SigInfo, action: &SigAction, mask: SignalSet) -> Result<()> {
+pub(super) fn push(
+    context: &mut Context<'_>,
+    info: &SigInfo,
+    action: &SigAction,
+    mask: SignalSet,
+) -> Result<()> {
     if action.flags & SA_RESTORER == 0 {
         return Err(Errno::EFAULT);
     }
@@ -162,5 +181,9 @@ fn restore_state(context: &Context<'_>, at: u64) -> Result<()> {
     context.space().read(at, &mut bytes)?;
     // What software keeps in the image is reserved to the processor.
     bytes[SOFTWARE_BYTES..512].fill(0);
-    context.thread().fpu.write(&bytes).map_err(|_| Errno::EFAULT)
+    context
+        .thread()
+        .fpu
+        .write(&bytes)
+        .map_err(|_| Errno::EFAULT)
 }

@@ -67,7 +67,9 @@ mod tests {
             assert!(pending.add(SigInfo::kernel(signal)));
         }
         let all = SignalSet(u64::MAX);
-        let taken: Vec<u32> = core::iter::from_fn(|| pending.take(all)).map(|info| info.signal).collect();
+        let taken: Vec<u32> = core::iter::from_fn(|| pending.take(all))
+            .map(|info| info.signal)
+            .collect();
         assert_eq!(taken, [number::SIGTERM, 40, 40]);
         assert_eq!(pending.set(), SignalSet::default());
     }

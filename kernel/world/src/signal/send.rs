@@ -9,7 +9,10 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 const STOPS: SignalSet = SignalSet(
-    1 << (number::SIGSTOP - 1) | 1 << (number::SIGTSTP - 1) | 1 << (number::SIGTTIN - 1) | 1 << (number::SIGTTOU - 1),
+    1 << (number::SIGSTOP - 1)
+        | 1 << (number::SIGTSTP - 1)
+        | 1 << (number::SIGTTIN - 1)
+        | 1 << (number::SIGTTOU - 1),
 );
 
 /// Sends `info` to `thread` alone.
@@ -37,7 +40,9 @@ pub(crate) fn send_to_process(process: &Arc<Process>, info: SigInfo) -> Result<(
         return Ok(());
     }
     let threads = process.threads();
-    let taker = threads.iter().find(|thread| !thread.blocked().contains(info.signal));
+    let taker = threads
+        .iter()
+        .find(|thread| !thread.blocked().contains(info.signal));
     // Process 1 is asked, not made: what it has no handler for does nothing.
     let handler = process.actions.lock().get(info.signal).handler;
     let spared = process.pid() == 1 && handler == 0;
