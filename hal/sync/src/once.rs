@@ -22,7 +22,10 @@ unsafe impl<T: Send> Send for Once<T> {}
 impl<T> Once<T> {
     /// An empty cell.
     pub const fn new() -> Self {
-        Self { state: AtomicU8::new(EMPTY), value: UnsafeCell::new(MaybeUninit::uninit()) }
+        Self {
+            state: AtomicU8::new(EMPTY),
+            value: UnsafeCell::new(MaybeUninit::uninit()),
+        }
     }
 
     /// Stores `value`, or gives it back where one is stored already.

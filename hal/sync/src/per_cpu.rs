@@ -15,7 +15,9 @@ pub struct PerCpu<T> {
 impl<T> PerCpu<T> {
     /// Builds every entry from its CPU's number.
     pub fn from_fn(mut build: impl FnMut(usize) -> T) -> Self {
-        Self { entries: core::array::from_fn(|cpu| Line(build(cpu))) }
+        Self {
+            entries: core::array::from_fn(|cpu| Line(build(cpu))),
+        }
     }
 
     /// The entry of CPU `cpu`.
@@ -49,15 +51,15 @@ impl<T> PerCpu<T> {
         let mut cpu = 0;
         while cpu < MAX_CPUS {
             // SAFETY: each element is read once, and `values` is never dropped.
-            let value = unsafe {
-                core::ptr::read((&raw const values).cast::<T>().add(cpu))
-            };
+            let value = unsafe { core::ptr::read((&raw const values).cast::<T>().add(cpu)) };
             entries[cpu] = core::mem::MaybeUninit::new(Line(value));
             cpu += 1;
         }
         // SAFETY: every element was initialised above, and an array of
         // `MaybeUninit<X>` has the layout of an array of `X`.
-        Self { entries: unsafe { core::mem::transmute_copy(&entries) } }
+        Self {
+            entries: unsafe { core::mem::transmute_copy(&entries) },
+        }
     }
 }
 
@@ -73,7 +75,10 @@ mod tests {
         COUNTS.get(3).store(9, Ordering::Relaxed);
         assert_eq!(COUNTS.get(2).load(Ordering::Relaxed), 7);
         assert_eq!(COUNTS.get(3).load(Ordering::Relaxed), 9);
-        let (a, b) = (COUNTS.get(0) as *const _ as usize, COUNTS.get(1) as *const _ as usize);
+        let (a, b) = (
+            COUNTS.get(0) as *const _ as usize,
+            COUNTS.get(1) as *const _ as usize,
+        );
         assert!(b - a >= 64);
     }
 }

@@ -149,6 +149,7 @@ errnos! {
     EOWNERDEAD = 130, "Owner died.";
     ENOTRECOVERABLE = 131, "State not recoverable.";
     ERFKILL = 132, "Operation not possible due to RF-kill.";
+    ERESTARTNOHAND = 514, "Internal: repeated unless a handler runs; programs see EINTR.";
 }
 
 impl Errno {

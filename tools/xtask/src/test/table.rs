@@ -1,0 +1,209 @@
+//! The table of QEMU tests.
+//!
+//! Main type: [`MachineTest`], one row: which machine, which words for the kernel, what is typed and expected, how
+//! it ends. A program of `tests/` with `world = true` that is named in no row gets a row of its own: it runs as
+//! process 1 with two CPUs, and its exit status is the verdict.
+
+use std::time::Duration;
+
+use qemu::Verdict;
+
+/// One test in an emulated machine.
+#[derive(Clone, Debug)]
+pub struct MachineTest {
+    /// Its name, also that of its log.
+    pub name: String,
+    /// Whose kernel.
+    pub host: Host,
+    /// Processors.
+    pub cpus: u32,
+    /// Memory, in MiB.
+    pub memory_mib: u32,
+    /// Processor model, in QEMU's words.
+    pub cpu: &'static str,
+    /// The kernel's command line.
+    pub append: String,
+    /// More arguments for QEMU.
+    pub arguments: Vec<&'static str>,
+    /// Size of an empty virtio disk, in MiB, if it has one.
+    pub disk_mib: Option<u32>,
+    /// What is typed and what must be printed, in order.
+    pub talk: Vec<Line>,
+    /// How the machine must end.
+    pub verdict: Verdict,
+    /// How long it may take.
+    pub limit: Duration,
+}
+
+/// Whose kernel a test boots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// Ours.
+    Alster,
+    /// The peer: Linux with KVM.
+    Linux,
+}
+
+/// One line of a talk over the serial line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// The machine must print this.
+    Expect(&'static str),
+    /// This is typed.
+    Send(&'static str),
+}
+
+impl MachineTest {
+    /// A row with what most have.
+    pub fn new(name: &str) -> MachineTest {
+        MachineTest {
+            name: name.to_owned(),
+            host: Host::Alster,
+            cpus: 2,
+            memory_mib: 1024,
+            cpu: "EPYC",
+            append: "verdict".into(),
+            arguments: Vec::new(),
+            disk_mib: None,
+            talk: Vec::new(),
+            verdict: Verdict::Success,
+            limit: Duration::from_secs(120),
+        }
+    }
+
+    fn host(self, host: Host) -> MachineTest {
+        MachineTest { host, ..self }
+    }
+
+    fn cpus(self, cpus: u32) -> MachineTest {
+        MachineTest { cpus, ..self }
+    }
+
+    fn append(self, words: &str) -> MachineTest {
+        MachineTest {
+            append: words.to_owned(),
+            ..self
+        }
+    }
+
+    fn talk(self, lines: &[Line]) -> MachineTest {
+        MachineTest {
+            talk: lines.to_vec(),
+            ..self
+        }
+    }
+
+    fn verdict(self, verdict: Verdict) -> MachineTest {
+        MachineTest { verdict, ..self }
+    }
+
+    fn limit_s(self, seconds: u64) -> MachineTest {
+        MachineTest {
+            limit: Duration::from_secs(seconds),
+            ..self
+        }
+    }
+}
+
+/// All rows; `programs` are the names of the test programs in the boot archive.
+pub fn rows(programs: &[String]) -> Vec<MachineTest> {
+    let mut rows = fixed();
+    for program in programs {
+        let path = format!("init=/tests/{program}");
+        if !rows
+            .iter()
+            .any(|row| row.append.split_whitespace().any(|word| word == path))
+        {
+            rows.push(MachineTest::new(program).append(&format!("verdict {path}")));
+        }
+    }
+    rows
+}
+
+/// A person lands in the demo VM, leaves it for the host's shell, comes back, presses its power button, and
+/// switches the host off.
+const OPERATOR: [Line; 18] = [
+    Line::Expect("in a VM of Alster"),
+    Line::Expect("# "),
+    Line::Send("echo in-the-guest-$((40 + 2))\n"),
+    Line::Expect("in-the-guest-42"),
+    Line::Expect("# "),
+    Line::Send("\x1d"),
+    Line::Expect("host's shell; "),
+    Line::Expect("# "),
+    Line::Send("alster vm console demo\n"),
+    // What the guest printed before is shown again.
+    Line::Expect("in-the-guest-42"),
+    Line::Expect("# "),
+    Line::Send("\x1d"),
+    Line::Expect("# "),
+    Line::Send("alster vm stop demo\n"),
+    Line::Expect("the VM demo ended (exit status 0)"),
+    Line::Send("\n"),
+    Line::Expect("# "),
+    Line::Send("poweroff\n"),
+];
+
+// LONG: one row a test
+fn fixed() -> Vec<MachineTest> {
+    use Line::{Expect, Send};
+    vec![
+        // The kernel touches what is not mapped: the panic must say so, and where, by name.
+        MachineTest::new("fault")
+            .cpus(1)
+            .append("selftest=fault")
+            .verdict(Verdict::Panic)
+            .talk(&[Expect("panic"), Expect("page fault"), Expect("vmkernel::")]),
+        // A person types into busybox's shell on the host's console.
+        MachineTest::new("host_shell")
+            .append("verdict init=/bin/sh")
+            .talk(&[
+                Expect("# "),
+                Send("echo $((6 * 7)) | cat\n"),
+                Expect("42"),
+                Expect("# "),
+                Send("exit\n"),
+            ]),
+        // The whole way: process 1, a monitor, Debian's kernel in a VM, its shell, power-off.
+        MachineTest::new("demo_vm")
+            .append("verdict -- --headless")
+            .talk(&[Expect("in a VM of Alster")])
+            .limit_s(300),
+        MachineTest::new("operator").talk(&OPERATOR).limit_s(300),
+        // The same programs and the same VM on Linux with KVM.
+        MachineTest::new("demo_vm_on_linux")
+            .host(Host::Linux)
+            .append("-- /bin/init --headless")
+            .talk(&[Expect("in a VM of Alster")])
+            .limit_s(300),
+        MachineTest::new("operator_on_linux")
+            .host(Host::Linux)
+            .append("-- /bin/init")
+            .talk(&OPERATOR)
+            .verdict(Verdict::PowerOff)
+            .limit_s(300),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_without_a_row_get_one() {
+        let rows = rows(&["pipes".to_owned(), "fork".to_owned()]);
+        let row = rows.iter().find(|row| row.name == "pipes").unwrap();
+        assert_eq!(row.append, "verdict init=/tests/pipes");
+        assert_eq!(row.verdict, Verdict::Success);
+        assert_eq!(rows.len(), fixed().len() + 2);
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = fixed().into_iter().map(|row| row.name).collect();
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}
