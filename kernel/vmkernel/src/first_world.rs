@@ -1,7 +1,7 @@
 //! The first program: root file system, console, process 1, and what its end
 //! means.
 
-use crate::{archive, command_line, console};
+use crate::{archive, command_line, console, virtualization};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -18,6 +18,7 @@ pub fn start(info: &BootInfo) {
     console::init();
     let files = FdTable::new(FILES);
     open_console(&fs, &files);
+    virtualization::make_node(&fs);
     world::set_first_exit_hook(ended);
     let path = command_line::value("init").unwrap_or("/init");
     let mut arguments = vec![path.as_bytes().to_vec()];

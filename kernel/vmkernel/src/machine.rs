@@ -1,6 +1,6 @@
 //! The machine as its firmware describes it: CPUs, interrupt lines, power.
 
-use crate::{devices, messages, random};
+use crate::{devices, messages, random, virtualization};
 use alloc::vec::Vec;
 use device::FirmwareMemory;
 use firmware_tables::{AddressSpace, Fadt, GenericAddress, Madt, Polarity, Tables, Trigger};
@@ -51,7 +51,10 @@ fn start_cpus() {
         hal::apic::init_io_apic(u64::from(io.address), io.gsi_base);
     }
     let enabled: Vec<u32> = madt.cpus.iter().filter(|cpu| cpu.is_enabled).map(|cpu| cpu.apic_id).collect();
-    let running = hal::apic::start_cpus(enabled.iter().copied(), || sched::run_cpu());
+    let running = hal::apic::start_cpus(enabled.iter().copied(), || {
+        virtualization::prepare_cpu();
+        sched::run_cpu()
+    });
     if running < enabled.len() {
         log::warn!("{running} of {} CPUs came up", enabled.len());
     }

@@ -34,6 +34,9 @@ mod selftest;
 mod symbols;
 
 #[cfg(target_os = "none")]
+mod virtualization;
+
+#[cfg(target_os = "none")]
 mod entry {
     hal::entry!(super::start);
 }
@@ -48,6 +51,7 @@ fn start(info: hal::boot::BootInfo) -> ! {
     random::init();
     sched::init();
     interrupts::init();
+    virtualization::init();
     machine::init(&info);
     selftest::run_if_asked();
     syscall::set_hooks(machine::hooks());

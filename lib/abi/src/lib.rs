@@ -6,7 +6,12 @@
 pub mod errno;
 pub mod event;
 pub mod fs;
+pub mod ioctl;
+pub mod kvm;
 pub mod kvm_irqchip;
+pub mod kvm_run;
+pub mod kvm_vcpu;
+pub mod kvm_vm;
 pub mod lock;
 pub mod process;
 pub mod signal;

@@ -33,13 +33,12 @@ pub use frames::{FrameStatistics, statistics};
 pub use kernel_table::{DeviceMemory, is_mapped};
 pub use nested_table::{NestedTable, NotMapped};
 pub use page_table::{MapError, Mapping, PageTable, Root};
-pub use physical::{Physical, boot_frame};
+pub use physical::{Physical, boot_frame, to_virtual};
 
 pub(crate) use flush::serve as serve_flush_request;
 pub(crate) use frames::CpuFrames;
 pub(crate) use heap::CpuHeap;
 pub(crate) use kernel_table::{kernel_root, map_stack};
-pub(crate) use physical::to_virtual;
 
 use crate::boot::BootInfo;
 

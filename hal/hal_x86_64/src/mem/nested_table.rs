@@ -7,6 +7,7 @@ use super::account::Account;
 use super::physical::{copy, to_virtual};
 use super::table::{self, ADDRESS, ENTRIES, OWNED, PRESENT, WRITABLE};
 use super::{Frame, MapError, OutOfMemory, PAGE_SIZE, Prot};
+use core::cell::Cell;
 use core::ops::Range;
 use core::sync::atomic::Ordering;
 
@@ -26,7 +27,15 @@ pub struct NotMapped {
 pub struct NestedTable {
     root: u64,
     account: Account,
+    /// Where some regions' leaf tables are: the region's number plus one, and
+    /// the table. Tables stay until the whole is dropped, so these never go stale.
+    recent: [Cell<(u64, u64)>; RECENT],
 }
+
+/// Regions remembered; a power of two.
+const RECENT: usize = 8;
+/// log2 of the bytes that one leaf table covers.
+const REGION: u32 = 21;
 
 impl NestedTable {
     /// Empty guest-physical memory, its tables charged to `account`.
@@ -34,6 +43,7 @@ impl NestedTable {
         Ok(Self {
             root: Frame::zeroed(account)?.into_raw(),
             account: account.clone(),
+            recent: Default::default(),
         })
     }
 
@@ -169,8 +179,16 @@ impl NestedTable {
         if gpa >= END {
             return None;
         }
-        // SAFETY: the root lives; `&self` keeps changes away.
-        let entry = unsafe { table::find(self.root, gpa) }?.load(Ordering::Acquire);
+        let region = gpa >> REGION;
+        let recent = &self.recent[region as usize % RECENT];
+        let (known, mut leaves) = recent.get();
+        if known != region + 1 {
+            // SAFETY: the root lives; `&self` keeps changes away.
+            leaves = unsafe { table::find_table(self.root, gpa) }?;
+            recent.set((region + 1, leaves));
+        }
+        // SAFETY: a leaf table below the root, which stays until `drop`.
+        let entry = unsafe { table::entries(leaves) }[table::index(gpa, table::LEAF)].load(Ordering::Acquire);
         (entry & (OWNED | PRESENT) == OWNED | PRESENT).then_some(entry)
     }
 }

@@ -15,9 +15,10 @@ const BOOT_REACH: u64 = 1 << 32;
 
 static LOADED: Once<boot_info::BootInfo> = Once::new();
 
-/// Where physical `address` stands in the direct map.
+/// Where physical `address` stands in the direct map. Only a pointer: what may
+/// be done with it is the caller's to know.
 #[inline]
-pub(crate) fn to_virtual(address: u64) -> *mut u8 {
+pub fn to_virtual(address: u64) -> *mut u8 {
     (DIRECT_MAP + address) as *mut u8
 }
 

@@ -117,6 +117,17 @@ pub(crate) unsafe fn entries(table: u64) -> &'static [AtomicU64; ENTRIES] {
 /// `root` is a top-level table that nobody frees meanwhile.
 #[inline]
 pub(crate) unsafe fn find(root: u64, address: u64) -> Option<&'static AtomicU64> {
+    // SAFETY: passed on; a table that is found holds entries.
+    unsafe { find_table(root, address).map(|table| &entries(table)[index(address, LEAF)]) }
+}
+
+/// The table that holds the leaf entry for `address` below `root`, if the
+/// tables down to it exist.
+///
+/// # Safety
+/// As [`find`].
+#[inline]
+pub(crate) unsafe fn find_table(root: u64, address: u64) -> Option<u64> {
     let mut table = root;
     let mut level = TOP;
     while level > LEAF {
@@ -128,8 +139,7 @@ pub(crate) unsafe fn find(root: u64, address: u64) -> Option<&'static AtomicU64>
         table = entry & ADDRESS;
         level -= 1;
     }
-    // SAFETY: as above.
-    Some(&unsafe { entries(table) }[index(address, LEAF)])
+    Some(table)
 }
 
 /// As [`find`], making what tables are missing.
