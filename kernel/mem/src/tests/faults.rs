@@ -404,6 +404,29 @@ fn copies_are_not_forgotten_when_areas_join() {
 }
 
 #[test]
+fn copies_are_not_forgotten_when_they_move() {
+    let (space, account) = space();
+    let file = File::new(1, 2, 2, &account);
+    let text = Prot::READ | Prot::EXEC;
+    let apart = AT + 64 * PAGE;
+    space
+        .mmap(apart, PAGE, RW, file.kind(0, false), MapFlags::FIXED)
+        .unwrap();
+    space.write(apart, &[0x90]).unwrap();
+    space.mprotect(apart, PAGE, text).unwrap();
+    space
+        .mmap(AT + PAGE, PAGE, text, file.kind(1, false), MapFlags::FIXED)
+        .unwrap();
+    let flags = RemapFlags::MAY_MOVE | RemapFlags::FIXED;
+    space.mremap(apart, PAGE, PAGE, flags, AT).unwrap();
+    assert_eq!(space.areas().unwrap().len(), 1);
+    let child = space.fork(&account).unwrap();
+    let mut byte = [0];
+    child.read(AT, &mut byte).unwrap();
+    assert_eq!(byte, [0x90]);
+}
+
+#[test]
 fn a_guest_hears_of_the_end() {
     let (space, account) = space();
     let guest = observe(&space);
