@@ -4,9 +4,10 @@ use crate::arguments::write;
 use crate::{Args, Context, Result};
 use abi::Errno;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use sync::{Once, SpinLock};
-use vfs::UserMemory;
+use vfs::{FileSystem, UserMemory};
 
 /// Bytes of each name that uname(2) tells.
 const NAME_SIZE: usize = 65;
@@ -26,6 +27,8 @@ pub struct SystemHooks {
 }
 
 static HOOKS: Once<SystemHooks> = Once::new();
+type FileSystems = fn(&[u8]) -> Option<Arc<dyn FileSystem>>;
+static FILE_SYSTEMS: Once<FileSystems> = Once::new();
 static HOST_NAME: SpinLock<([u8; NAME_SIZE], usize)> = SpinLock::new(initial_name());
 
 const fn initial_name() -> ([u8; NAME_SIZE], usize) {
@@ -42,6 +45,17 @@ const fn initial_name() -> ([u8; NAME_SIZE], usize) {
 /// Registers the hooks; once, at boot.
 pub fn set_hooks(hooks: SystemHooks) {
     let _ = HOOKS.set(hooks);
+}
+
+/// Registers what mount(2) finds file systems with, by their types' names;
+/// once, at boot. tmpfs is known without.
+pub fn set_file_systems(find: FileSystems) {
+    let _ = FILE_SYSTEMS.set(find);
+}
+
+/// A file system of type `kind`.
+pub(crate) fn file_system(kind: &[u8]) -> Option<Arc<dyn FileSystem>> {
+    FILE_SYSTEMS.get()?(kind)
 }
 
 fn hooks() -> Result<&'static SystemHooks> {
@@ -137,7 +151,7 @@ pub(crate) fn getrandom(context: &mut Context<'_>, [to, len, flags, ..]: Args) -
         let count = PIECE.min((len - done) as usize);
         let block = flags & (NONBLOCK | INSECURE) == 0;
         (hooks()?.random)(&mut bytes[..count], block).ok_or(Errno::EAGAIN)?;
-        context.write_user(to + done, &bytes[..count])?;
+        context.write_user(to.wrapping_add(done), &bytes[..count])?;
         done += count as u64;
         sched::preempt_point();
     }
