@@ -98,6 +98,7 @@ impl FsView<'_> {
     ) -> Result<Arc<OpenFile>> {
         let inode = place.inode().clone();
         let file: Arc<dyn File> = match inode.kind() {
+            _ if let Some(again) = inode.reopen(flags) => again?,
             FileKind::Directory => Arc::new(DirectoryFile {
                 place: place.clone(),
             }),
