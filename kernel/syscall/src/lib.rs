@@ -28,7 +28,7 @@ mod stat;
 mod system;
 mod table;
 
-pub use system::{SystemHooks, set_hooks};
+pub use system::{SystemHooks, host_name, release, set_hooks, set_host_name};
 pub use table::{dispatch, is_supported};
 
 use world::{Args, Context, Result};
