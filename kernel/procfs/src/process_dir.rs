@@ -274,8 +274,10 @@ impl Directory for Descriptors {
         let (other, namespace) = (process.clone(), self.dir.namespace.clone());
         let text = move || Ok(fd_text(&*Self::open(&process, fd)?, &namespace.root()));
         let jump = move || {
-            // What has no place cannot be opened again.
-            Self::open(&other, fd)?.place().cloned().ok_or(Errno::ENXIO)
+            let open = Self::open(&other, fd)?;
+            open.place()
+                .cloned()
+                .map_or_else(|| Location::anonymous(open.file()), Ok)
         };
         Ok(Arc::new(Entry::jump(text, jump).owned(0o700, uid, gid)))
     }

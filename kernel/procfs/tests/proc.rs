@@ -182,8 +182,17 @@ struct World {
     table: Arc<FdTable>,
 }
 
+/// A file without a place, which can be opened again.
 struct Plain;
-impl File for Plain {}
+impl File for Plain {
+    fn reopen(&self, flags: OpenFlags) -> Result<Arc<dyn File>, Errno> {
+        if flags.writes() {
+            Err(Errno::EACCES)
+        } else {
+            Ok(Arc::new(Plain))
+        }
+    }
+}
 
 impl World {
     fn new() -> Self {
@@ -329,10 +338,18 @@ fn descriptors_can_be_seen_and_opened_again() {
     assert_eq!(world.link("/proc/self/fd/0"), "/sh (deleted)");
     // The link still leads to the file, whose name is gone.
     assert_eq!(world.read("/proc/self/fd/0"), "program");
+    let again = world.open("/proc/self/fd/1", OpenFlags::empty()).unwrap();
+    assert!(again.file_as::<Plain>().is_some());
+    let fd = world.table.install(again, false).unwrap();
     assert_eq!(
-        world.open("/proc/self/fd/1", OpenFlags::empty()).err(),
-        Some(Errno::ENXIO)
+        world.link(&format!("/proc/self/fd/{fd}")),
+        "anon_inode:[file]"
     );
+    world.table.close(fd).unwrap();
+    let created = world.open("/proc/self/fd/1", OpenFlags::WRONLY | OpenFlags::CREAT);
+    assert_eq!(created.err(), Some(Errno::EACCES));
+    let through = world.open("/proc/self/fd/1/x", OpenFlags::empty());
+    assert_eq!(through.err(), Some(Errno::ENOTDIR));
     assert_eq!(world.read("/proc/self/fdinfo/0"), "pos:\t7\nflags:\t02\n");
     world.table.close(1).unwrap();
     let dir = world.open("/proc/self/fd", OpenFlags::DIRECTORY).unwrap();

@@ -448,6 +448,11 @@ impl File for Node {
         self.store.stats()
     }
 
+    fn reopen(&self, _flags: OpenFlags) -> Result<Arc<dyn File>> {
+        let me: Arc<dyn File> = self.me.upgrade().ok_or(Errno::EIO)?;
+        Ok(me)
+    }
+
     fn truncate(&self, len: u64) -> Result<()> {
         Inode::truncate(self, len)
     }
