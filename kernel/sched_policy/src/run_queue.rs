@@ -94,7 +94,15 @@ impl<Id> RunQueue<Id> {
     /// The queue of CPU `cpu`, with room for `threads` to wait.
     #[must_use]
     pub fn new(cpu: u32, threads: usize) -> Self {
-        let mut queue = Self {
+        let mut queue = Self::without_room(cpu);
+        queue.reserve(threads);
+        queue
+    }
+
+    /// The queue of CPU `cpu`, which allocates when the first thread waits.
+    #[must_use]
+    pub const fn without_room(cpu: u32) -> Self {
+        Self {
             cpu,
             slots: Slots::new(),
             ready: IndexedHeap::new(),
@@ -105,9 +113,7 @@ impl<Id> RunQueue<Id> {
             virtual_time: 0,
             weight: 0,
             granted: 0,
-        };
-        queue.reserve(threads);
-        queue
+        }
     }
 
     /// Makes room for `threads` to wait. Called where threads are created, it
@@ -193,6 +199,29 @@ impl<Id> RunQueue<Id> {
             limited: entity.is_limited(),
         });
         self.next_event()
+    }
+
+    /// Leaves the thread that [`RunQueue::pick`] named off the CPU, instead of
+    /// [`RunQueue::start`]: it may not run here any more. It waits nowhere then.
+    pub fn decline(&mut self, entity: &mut Entity) {
+        entity.slot = NO_SLOT;
+        entity.vruntime = self.picked.0;
+        entity.left_at = self.virtual_time;
+        entity.queue = self.cpu;
+    }
+
+    /// Takes note that the entitlement of the running thread, charged just
+    /// before, has changed.
+    pub fn refresh(&mut self, entity: &Entity) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        let weight = entity.params().weight;
+        self.weight = self.weight - u64::from(running.weight) + u64::from(weight);
+        running.weight = weight;
+        running.weight_factor = entity.weight_factor;
+        running.limited = entity.is_limited();
+        running.due &= entity.is_reserved();
     }
 
     /// Charges the running thread for the time up to `now`; returns that time.
