@@ -138,9 +138,19 @@ impl Cpu {
         }
     }
 
-    /// Lets others see the queue's load. Called before its lock is released.
+    /// Lets others, if there are any, see the queue's load. Called before its
+    /// lock is released.
     #[inline]
     pub(crate) fn publish(&self, local: &Local) {
+        if cpu::count() > 1 {
+            self.publish_always(local);
+        }
+    }
+
+    /// As [`Cpu::publish`], where what is granted has changed: that is looked at
+    /// on a machine with one CPU, too.
+    #[inline]
+    pub(crate) fn publish_always(&self, local: &Local) {
         let load = local.queue.load();
         let threads = u64::from(load.waiting) << 32 | u64::from(load.runnable);
         self.load.weight.store(load.weight, Ordering::Relaxed);

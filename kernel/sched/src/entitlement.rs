@@ -101,7 +101,7 @@ impl Thread {
         let cpu = CPUS.get(home);
         let mut local = cpu.local.lock();
         local.queue.revoke(self.params().reservation);
-        cpu.publish(&local);
+        cpu.publish_always(&local);
         self.set_home(None);
     }
 
@@ -132,7 +132,7 @@ impl Thread {
         let mut local = cpu.local.lock();
         let granted = local.queue.grant(ppm);
         debug_assert!(granted, "there was room, and changes exclude each other");
-        cpu.publish(&local);
+        cpu.publish_always(&local);
         self.set_home(Some(home));
     }
 

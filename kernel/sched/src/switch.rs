@@ -32,7 +32,7 @@ pub fn run_cpu() -> ! {
         cpu::clear_need_resched();
         cpus::set_idle(own, true);
         let now = time::now_ns();
-        if !leave(this, this.local.lock(), now) {
+        if !leave_now(this, this.local.lock(), now) {
             this.local.lock().halt(time::now_ns());
             cpu::idle_wait();
             this.local.lock().resume(time::now_ns());
@@ -136,12 +136,12 @@ fn make_way(this: &'static Cpu, mut guard: LocalGuard, now: u64, yields: bool) {
         drop(entity);
         balance::kick(cpu::id(), &local.queue.load(), allowed);
     }
-    leave(this, guard, now);
+    leave_now(this, guard, now);
 }
 
 /// Gives up the CPU: the caller has blocked the current thread or queued it.
 /// False if that thread, or for want of others the idle one, goes on at once.
-#[inline]
+#[inline(always)]
 fn leave(this: &'static Cpu, local: LocalGuard, now: u64) -> bool {
     let Some(next) = choose(this, local, now) else {
         settle();
@@ -150,6 +150,13 @@ fn leave(this: &'static Cpu, local: LocalGuard, now: u64) -> bool {
     task::switch_to(next);
     settle();
     true
+}
+
+/// [`leave`], once for all who are not in as much of a hurry as a thread that
+/// parks.
+#[inline(never)]
+fn leave_now(this: &'static Cpu, local: LocalGuard, now: u64) -> bool {
+    leave(this, local, now)
 }
 
 /// What a thread does first when it is on a CPU: the one before has left the
@@ -189,15 +196,12 @@ pub(crate) fn exit() -> Arc<Task> {
 
 /// Chooses the next thread and makes it the current one, in the books; returns
 /// its task. None if the current one goes on.
-#[inline]
+#[inline(always)]
 fn choose(this: &'static Cpu, mut guard: LocalGuard, now: u64) -> Option<Arc<Task>> {
     let own = cpu::id();
     let mut next = pick(this, &mut guard, now);
     if next.is_none() && cpu::count() > 1 {
-        this.publish(&guard);
-        drop(guard);
-        balance::pull(this, Reason::Idle, now);
-        guard = this.local.lock();
+        guard = pull_idle(this, guard, now);
         next = pick(this, &mut guard, now);
     }
     let local = &mut *guard;
@@ -229,6 +233,15 @@ fn choose(this: &'static Cpu, mut guard: LocalGuard, now: u64) -> Option<Arc<Tas
     Some(task)
 }
 
+/// Takes work from others for a CPU that has none. Its lock is free meanwhile.
+#[inline(never)]
+fn pull_idle(this: &'static Cpu, local: LocalGuard, now: u64) -> LocalGuard {
+    this.publish(&local);
+    drop(local);
+    balance::pull(this, Reason::Idle, now);
+    this.local.lock()
+}
+
 fn idle_thread(local: &cpus::Local) -> Arc<Thread> {
     let idle = local.idle.clone();
     idle.expect("invariant: the CPU runs, so it has its idle thread")
@@ -236,16 +249,33 @@ fn idle_thread(local: &cpus::Local) -> Arc<Thread> {
 
 /// Takes the next thread out of the queue; those that may not run here any
 /// more are set aside.
-#[inline]
+#[inline(always)]
 fn pick(this: &Cpu, guard: &mut LocalGuard, now: u64) -> Option<Arc<Thread>> {
+    let thread = guard.queue.pick(now)?;
+    if thread.may_run_on(cpu::id()) {
+        Some(thread)
+    } else {
+        pick_another(this, guard, thread, now)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn pick_another(
+    this: &Cpu,
+    guard: &mut LocalGuard,
+    mut forbidden: Arc<Thread>,
+    now: u64,
+) -> Option<Arc<Thread>> {
     loop {
-        let thread = guard.queue.pick(now)?;
-        if thread.may_run_on(cpu::id()) {
-            return Some(thread);
-        }
-        guard.queue.decline(&mut thread.entity.lock());
-        guard.moving.push(thread);
+        guard.queue.decline(&mut forbidden.entity.lock());
+        guard.moving.push(forbidden);
         this.has_moving.store(true, Ordering::Relaxed);
+        let next = guard.queue.pick(now)?;
+        if next.may_run_on(cpu::id()) {
+            return Some(next);
+        }
+        forbidden = next;
     }
 }
 

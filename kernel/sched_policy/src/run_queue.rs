@@ -129,7 +129,7 @@ impl<Id> RunQueue<Id> {
     /// Adds a thread that was asleep or is new, and waits nowhere. `yielding`
     /// says that the running thread is about to sleep, so that preempting it
     /// gains nothing.
-    #[inline]
+    #[inline(always)]
     pub fn wake(&mut self, id: Id, entity: &mut Entity, now: u64, yielding: bool) -> Preempt {
         debug_assert!(!entity.is_queued(), "a thread that waits was woken");
         entity.forget_credit(now);
@@ -148,7 +148,7 @@ impl<Id> RunQueue<Id> {
     /// Chooses the thread to run next and takes it from the queue; none if
     /// the CPU is to idle until [`RunQueue::next_event`]. [`RunQueue::start`]
     /// must follow for the thread named.
-    #[inline]
+    #[inline(always)]
     pub fn pick(&mut self, now: u64) -> Option<Id> {
         if !self.throttled.is_empty() {
             self.release(now);
@@ -175,7 +175,7 @@ impl<Id> RunQueue<Id> {
 
     /// Puts the thread that [`RunQueue::pick`] named on the CPU. Says when to
     /// call [`RunQueue::tick`], if ever.
-    #[inline]
+    #[inline(always)]
     pub fn start(&mut self, entity: &mut Entity, now: u64) -> Option<u64> {
         let (vruntime, due) = self.picked;
         entity.slot = NO_SLOT;
@@ -225,7 +225,7 @@ impl<Id> RunQueue<Id> {
     }
 
     /// Charges the running thread for the time up to `now`; returns that time.
-    #[inline]
+    #[inline(always)]
     pub fn charge(&mut self, entity: &mut Entity, now: u64) -> u64 {
         let Some(running) = &mut self.running else {
             return 0;
@@ -247,7 +247,7 @@ impl<Id> RunQueue<Id> {
 
     /// Moves virtual time to the least of all, the running thread having
     /// `vruntime`.
-    #[inline]
+    #[inline(always)]
     fn move_on(&mut self, vruntime: u64) {
         let mut least = vruntime;
         if let Some((Virtual(top), _)) = self.ready.top()
@@ -262,7 +262,7 @@ impl<Id> RunQueue<Id> {
 
     /// As far as the running thread has come by now, which may be alone and
     /// uncharged for long.
-    #[inline]
+    #[inline(always)]
     fn catch_up(&mut self, now: u64) {
         if let Some(running) = &self.running {
             let vruntime = running.vruntime_at(now);
@@ -298,14 +298,14 @@ impl<Id> RunQueue<Id> {
     }
 
     /// Takes the running thread, charged, off the CPU to sleep or to end.
-    #[inline]
+    #[inline(always)]
     pub fn block(&mut self, entity: &mut Entity) {
         self.stop();
         entity.left_at = self.virtual_time;
         entity.queue = self.cpu;
     }
 
-    #[inline]
+    #[inline(always)]
     fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             self.weight -= u64::from(running.weight);
@@ -359,7 +359,7 @@ impl<Id> RunQueue<Id> {
     /// When [`RunQueue::tick`] next has something to decide, if ever: no
     /// timer is needed for a thread alone on its CPU.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn next_event(&self) -> Option<u64> {
         let Some(running) = &self.running else {
             return self.throttled.top().map(|(at, _)| at);
@@ -380,7 +380,7 @@ impl<Id> RunQueue<Id> {
     }
 
     /// The length of a slice with as many as there are now.
-    #[inline]
+    #[inline(always)]
     fn slice(&self, running: &Running) -> u64 {
         if running.due {
             return running.reserved_slice;
@@ -455,7 +455,7 @@ impl<Id> RunQueue<Id> {
 
     /// What [`crate::placement`] and [`crate::balance`] need to know.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn load(&self) -> CpuLoad {
         let running = u32::from(self.running.is_some());
         CpuLoad {
@@ -473,17 +473,23 @@ impl<Id> RunQueue<Id> {
     }
 
     /// A virtual time within the bounds that sleep and moving allow.
-    #[inline]
+    #[inline(always)]
     fn bounded(&self, vruntime: u64) -> u64 {
         let lag = vruntime.wrapping_sub(self.virtual_time) as i64;
         self.virtual_time
             .wrapping_add_signed(lag.clamp(-(SLEEPER_CREDIT as i64), LEAD_MAX as i64))
     }
 
-    #[inline]
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) {
+        self.reserve(self.slots.capacity() * 2 + 8);
+    }
+
+    #[inline(always)]
     fn insert(&mut self, id: Id, entity: &mut Entity, now: u64) {
         if self.slots.is_full() {
-            self.reserve(self.slots.capacity() * 2 + 8);
+            self.grow();
         }
         let params = entity.params();
         let weight = params.weight;
@@ -520,6 +526,8 @@ impl<Id> RunQueue<Id> {
     }
 
     /// Lets those run whose limit allows it again.
+    #[cold]
+    #[inline(never)]
     fn release(&mut self, now: u64) {
         if self.throttled.top().is_some_and(|(at, _)| at <= now) {
             self.catch_up(now);
@@ -541,7 +549,7 @@ impl<Id> RunQueue<Id> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn preempt(&self, entity: &Entity, now: u64, yielding: bool) -> Preempt {
         let Some(running) = &self.running else {
             return Preempt::Now;
