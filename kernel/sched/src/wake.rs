@@ -26,7 +26,7 @@ pub(crate) fn enqueue(thread: &Arc<Thread>) {
         thread.set_cpu(number);
         local.queue.wake(thread.clone(), &mut entity, now, false)
     };
-    act_on(cpu, number, local, preempt);
+    follow(cpu, number, local, preempt);
 }
 
 /// The CPU that `thread` shall be queued on.
@@ -52,9 +52,15 @@ fn target(thread: &Thread) -> usize {
     })
 }
 
+/// [`follow`], once for those who are in no hurry.
+#[inline(never)]
+pub(crate) fn act_on(cpu: &'static Cpu, number: usize, local: LocalGuard, preempt: Preempt) {
+    follow(cpu, number, local, preempt);
+}
+
 /// Has CPU `number` do what its queue asks for after one was added.
-#[inline]
-pub(crate) fn act_on(cpu: &'static Cpu, number: usize, mut local: LocalGuard, preempt: Preempt) {
+#[inline(always)]
+fn follow(cpu: &'static Cpu, number: usize, mut local: LocalGuard, preempt: Preempt) {
     cpu.publish(&local);
     let own = cpu::id();
     match preempt {
