@@ -160,7 +160,9 @@ pub fn need_resched() -> bool {
 /// Takes the request back, because it is being followed.
 #[inline]
 pub fn clear_need_resched() {
-    this_cpu().resched.store(false, Ordering::Relaxed);
+    // An exchange, so that what was changed before a request is seen by whoever
+    // follows it.
+    this_cpu().resched.swap(false, Ordering::AcqRel);
 }
 
 /// Asks CPU `cpu` to choose its thread anew, wherever it is.

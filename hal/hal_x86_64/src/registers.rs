@@ -52,10 +52,16 @@ pub struct Features {
 static FEATURES: sync::Once<Features> = sync::Once::new();
 
 /// The CPU's features; all CPUs are taken to be alike.
+#[inline]
 pub fn features() -> &'static Features {
     if let Some(features) = FEATURES.get() {
         return features;
     }
+    find_features()
+}
+
+#[cold]
+fn find_features() -> &'static Features {
     let _ = FEATURES.set(read_features());
     FEATURES.get().expect("invariant: set in the line above")
 }
