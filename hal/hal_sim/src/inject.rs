@@ -28,6 +28,15 @@ pub fn fail_nth(n: u64) {
     FAIL_AT.set(COUNT.get().saturating_add(n));
 }
 
+/// Runs `call` with its allocations neither counted nor refused.
+pub fn suspended<R>(call: impl FnOnce() -> R) -> R {
+    let (count, fail_at) = (COUNT.get(), FAIL_AT.replace(u64::MAX));
+    let result = call();
+    COUNT.set(count);
+    FAIL_AT.set(fail_at);
+    result
+}
+
 /// No allocation of this thread fails any more.
 pub fn clear() {
     FAIL_AT.set(u64::MAX);

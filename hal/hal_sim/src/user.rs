@@ -11,59 +11,68 @@ pub struct UserFault {
     pub addr: u64,
 }
 
-fn reach(va: u64, need: Prot) -> Result<(Frame, usize), UserFault> {
-    if va >= mem::USER_END {
-        return Err(UserFault { addr: va });
-    }
-    let frame = task::table().and_then(|table| table.translate(va, need));
-    frame
-        .map(|frame| (frame, va as usize % PAGE_SIZE))
+fn reach<R>(va: u64, need: Prot, access: impl FnOnce(&Frame, usize) -> R) -> Result<R, UserFault> {
+    let table = task::table().filter(|_| va < mem::USER_END);
+    table
+        .and_then(|table| table.access(va, need, access))
         .ok_or(UserFault { addr: va })
 }
 
-/// Reads `bytes.len()` bytes at `va`.
-pub fn copy_in(va: u64, bytes: &mut [u8]) -> Result<(), UserFault> {
+/// Calls `each` with the address and the part of the buffer of each page.
+fn pieces(
+    va: u64,
+    len: usize,
+    mut each: impl FnMut(u64, std::ops::Range<usize>) -> Result<(), UserFault>,
+) -> Result<(), UserFault> {
     let mut done = 0;
-    while done < bytes.len() {
-        let (frame, offset) = reach(va.wrapping_add(done as u64), Prot::READ)?;
-        let part = (bytes.len() - done).min(PAGE_SIZE - offset);
-        frame.read(offset, &mut bytes[done..done + part]);
+    while done < len {
+        let at = va.wrapping_add(done as u64);
+        let part = (len - done).min(PAGE_SIZE - at as usize % PAGE_SIZE);
+        each(at, done..done + part)?;
         done += part;
     }
     Ok(())
 }
 
-/// Writes `bytes` at `va`.
-pub fn copy_out(va: u64, bytes: &[u8]) -> Result<(), UserFault> {
-    let mut done = 0;
-    while done < bytes.len() {
-        let (frame, offset) = reach(va.wrapping_add(done as u64), Prot::WRITE)?;
-        let part = (bytes.len() - done).min(PAGE_SIZE - offset);
-        frame.write(offset, &bytes[done..done + part]);
-        done += part;
-    }
-    Ok(())
+/// Copies from the program at `va` into `to`.
+pub fn copy_in(va: u64, to: &mut [u8]) -> Result<(), UserFault> {
+    pieces(va, to.len(), |at, part| {
+        reach(at, Prot::READ, |frame, offset| {
+            frame.read(offset, &mut to[part])
+        })
+    })
 }
 
-/// Stores `new` at `va` (a multiple of 4) if `old` is there; the value found.
+/// Copies `from` to the program at `va`.
+pub fn copy_out(va: u64, from: &[u8]) -> Result<(), UserFault> {
+    pieces(va, from.len(), |at, part| {
+        reach(at, Prot::WRITE, |frame, offset| {
+            frame.write(offset, &from[part])
+        })
+    })
+}
+
+/// Replaces the aligned 32-bit word at `va` by `new` if it is `old`; tells what
+/// it was.
 pub fn compare_exchange_u32(va: u64, old: u32, new: u32) -> Result<u32, UserFault> {
-    let (frame, offset) = reach(va, Prot::WRITE)?;
-    Ok(frame.compare_exchange_u32(offset, old, new))
+    reach(va, Prot::WRITE, |frame, offset| {
+        frame.compare_exchange_u32(offset, old, new)
+    })
 }
 
-/// The word at `va`, a multiple of 4, in one load.
+/// Reads an aligned 32-bit word in one access.
 pub fn load_u32(va: u64) -> Result<u32, UserFault> {
-    reach(va, Prot::READ).map(|(frame, offset)| frame.read_u32(offset))
+    reach(va, Prot::READ, |frame, offset| frame.read_u32(offset))
 }
 
 /// Reads an aligned 64-bit word in one access.
 pub fn load_u64(va: u64) -> Result<u64, UserFault> {
-    let mut bytes = [0; 8];
-    copy_in(va, &mut bytes)?;
-    Ok(u64::from_le_bytes(bytes))
+    reach(va, Prot::READ, |frame, offset| frame.read_u64(offset))
 }
 
 /// Writes an aligned 64-bit word.
 pub fn store_u64(va: u64, value: u64) -> Result<(), UserFault> {
-    copy_out(va, &value.to_le_bytes())
+    reach(va, Prot::WRITE, |frame, offset| {
+        frame.write_u64(offset, value)
+    })
 }

@@ -5,8 +5,9 @@
 //! mode on tables that map the first 4 GiB twice, at zero and in the direct map,
 //! and the first GiB at -2 GiB; `mem` replaces them by the real ones.
 
-use crate::{apic, console, cpu, fpu, layout, mem, registers, trap};
+use crate::{apic, console, cpu, fpu, layout, mem, registers, task, trap};
 use core::arch::global_asm;
+use sync::Once;
 
 global_asm!(
     r#"
@@ -149,5 +150,13 @@ extern "C" fn first(start_info: u64) -> ! {
     fpu::init_cpu();
     let info = mem::init(start_info);
     apic::init_first(&info);
-    alster_main(info)
+    let _ = INFO.set(info);
+    // The boot stack has no guard page.
+    task::leave_boot_stack(on_own_stack)
+}
+
+static INFO: Once<BootInfo> = Once::new();
+
+extern "C" fn on_own_stack() -> ! {
+    alster_main(*INFO.get().expect("invariant: set before this stack was taken"))
 }

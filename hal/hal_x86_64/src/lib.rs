@@ -21,6 +21,7 @@ mod gdt;
 pub mod irq;
 mod layout;
 pub mod mem;
+pub mod pci_ports;
 pub mod port;
 pub mod power;
 mod registers;

@@ -6,14 +6,12 @@
 
 use crate::cpu::{self, CpuLocal};
 use crate::mem::{self, PAGE_SIZE};
-use crate::{apic, fpu, registers, time, trap};
-use alloc::boxed::Box;
+use crate::{apic, fpu, registers, task, time, trap};
 use core::arch::{global_asm, naked_asm};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 /// The page that a starting CPU begins in.
 const PAGE: u64 = 0x8000;
-const STACK_SIZE: usize = 32 << 10;
 
 global_asm!(
     r#"
@@ -28,13 +26,13 @@ trampoline_start:
     mov ds, ax
     mov ss, ax
     mov sp, {page} + 0x1000
-    data32 lgdt [placed_gdt_pointer]
+    lgdt [placed_gdt_pointer]
     mov eax, cr0
     or al, 1
     mov cr0, eax
     push 0x18
-    push placed_32
-    retf
+    push offset placed_32
+    .byte 0xcb                      // RETF of 16 bits
     .code32
 trampoline_32:
     mov ax, 0x10
@@ -45,7 +43,8 @@ trampoline_32:
     mov eax, offset boot_enable_long_mode
     call eax
     push 0x08
-    push placed_64
+    mov eax, offset placed_64
+    push eax
     retf
     .code64
 trampoline_64:
@@ -89,9 +88,6 @@ unsafe extern "C" {
     static trampoline_end: u8;
 }
 
-#[repr(align(16))]
-struct BootStack([u8; STACK_SIZE]);
-
 static TABLE: AtomicU64 = AtomicU64::new(0);
 static STACK: AtomicU64 = AtomicU64::new(0);
 static BLOCK: AtomicPtr<CpuLocal> = AtomicPtr::new(core::ptr::null_mut());
@@ -104,12 +100,9 @@ pub(crate) fn start(apic_id: u32, main: fn() -> !) {
     let Some(block) = cpu::new_block(apic_id) else {
         return;
     };
-    let stack = Box::leak(Box::new(BootStack([0; STACK_SIZE])));
+    let Ok(stack) = task::boot_stack() else { return };
     TABLE.store(mem::kernel_root(), Ordering::Relaxed);
-    STACK.store(
-        stack.0.as_ptr() as u64 + STACK_SIZE as u64,
-        Ordering::Relaxed,
-    );
+    STACK.store(stack, Ordering::Relaxed);
     BLOCK.store((block as *const CpuLocal).cast_mut(), Ordering::Relaxed);
     MAIN.store(main as *mut (), Ordering::Relaxed);
     IS_UP.store(false, Ordering::Release);

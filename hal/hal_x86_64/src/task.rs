@@ -143,6 +143,25 @@ impl Task {
     }
 }
 
+/// Where a CPU that is being started finds its stack: the address of the upper
+/// end. The stack is the CPU's for good.
+pub(crate) fn boot_stack() -> Result<u64, OutOfMemory> {
+    let stack = Stack::new()?;
+    let top = stack.top();
+    core::mem::forget(stack);
+    Ok(top)
+}
+
+/// Goes on in `main` on a guarded stack.
+pub(crate) fn leave_boot_stack(main: extern "C" fn() -> !) -> ! {
+    let Ok(top) = boot_stack() else { panic!("no memory for the first CPU's stack") };
+    // SAFETY: the stack is mapped and nobody else's; nothing on the old one is
+    // used again.
+    unsafe {
+        core::arch::asm!("mov rsp, {}", "xor ebp, ebp", "push rbp", "jmp {}", in(reg) top, in(reg) main, options(noreturn))
+    }
+}
+
 /// Makes a task of the flow in which this CPU runs. Once per CPU.
 pub fn adopt() -> Arc<Task> {
     let task = Arc::new(Task::with(RUNNING, 0, None, None));

@@ -69,12 +69,8 @@ impl Geometry {
                 capacity: self.capacity,
             });
         }
-        let needed = if operation == Operation::Discard {
-            0
-        } else {
-            length
-        };
-        if request.data.as_ref().map_or(0, |data| data.available()) < needed {
+        let needs_memory = operation != Operation::Discard && length > 0;
+        if needs_memory && request.data.as_ref().is_none_or(|data| !data.holds(length)) {
             return Err(BlockError::ShortBuffer);
         }
         Ok(())

@@ -3,7 +3,8 @@
 //! [`BlockDevice`] is the main type: a disk that takes a [`Request`] and
 //! completes it later. Data stays where it is: a request names physical
 //! memory by a [`Buffer`] that it keeps alive. [`VirtioBlk`] drives virtio
-//! disks; [`Disks`] is the list of all disks by name.
+//! disks; [`Disks`] is the list of all disks by name; [`BlockFile`] shows a
+//! disk to programs.
 //!
 //! Neighbours: `device` finds functions; files and volumes stand on this
 //! crate.
@@ -14,6 +15,8 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod block_file;
+mod bounce;
 mod buffer;
 mod disks;
 mod error;
@@ -22,6 +25,7 @@ mod request;
 mod split;
 mod virtio_blk;
 
+pub use block_file::{BlockFile, BlockNode};
 pub use buffer::{Buffer, Piece};
 pub use disks::{Disk, Disks};
 pub use error::BlockError;

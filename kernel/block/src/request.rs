@@ -36,11 +36,18 @@ pub struct Data {
 }
 
 impl Data {
-    /// Bytes from the offset to the buffer's end.
-    pub(crate) fn available(&self) -> u64 {
-        let length = |piece: &crate::Piece| u64::from(piece.length);
-        let total: u64 = self.buffer.pieces().iter().map(length).sum();
-        total.saturating_sub(self.offset)
+    /// Whether there are `length` bytes from the offset on.
+    pub(crate) fn holds(&self, length: u64) -> bool {
+        let Some(mut missing) = self.offset.checked_add(length) else {
+            return false;
+        };
+        for piece in self.buffer.pieces() {
+            missing = missing.saturating_sub(piece.length.into());
+            if missing == 0 {
+                break;
+            }
+        }
+        missing == 0
     }
 
     /// The first `length` bytes in pieces of at most `most` bytes.

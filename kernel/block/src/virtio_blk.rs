@@ -17,9 +17,9 @@ use device::pci::{self, ConfigSpace, Function, Msix};
 use device::virtio::{Notifier, Transport, TransportError, feature, queue_features};
 use device::{InterruptHandler, Platform};
 use sync::{Once, SpinLock};
-use virtqueue::{AddError, Completion, DEFAULT_SIZE, Layout, Queue, QueueMemory, Segment};
+use virtqueue::{AddError, Completion, DEFAULT_SIZE, Draft, Layout, Queue, QueueMemory, Segment};
 
-use crate::{BlockDevice, BlockError, Data, Geometry, Limits, Operation, Request, split};
+use crate::{BlockDevice, BlockError, Data, Geometry, Limits, Operation, Piece, Request, split};
 
 const SEGMENTS_MAX: u64 = 1 << 2;
 const SEGMENT_SIZE_MAX: u64 = 1 << 1;
@@ -350,11 +350,24 @@ impl<P: Platform> QueueState<P> {
     }
 
     fn try_add(&mut self, request: Request, segment_bytes: u32) -> Result<(), (Request, AddError)> {
-        let Some(id) = self.queue.next_id() else {
-            return Err((request, AddError::Full));
-        };
+        match self.draft(&request, segment_bytes) {
+            Ok(draft) => match draft.finish(request) {
+                Ok(_) => Ok(()),
+                Err(rejected) => Err((rejected.token, rejected.error)),
+            },
+            Err(error) => Err((request, error)),
+        }
+    }
+
+    /// Writes down what `request` asks: header, perhaps a range, data, status.
+    #[inline]
+    fn draft(
+        &mut self,
+        request: &Request,
+        segment_bytes: u32,
+    ) -> Result<Draft<'_, P::Dma, Request>, AddError> {
+        let id = self.queue.next_id().ok_or(AddError::Full)?;
         let record = usize::from(id) * RECORD;
-        let at = |offset| self.records.device_address(record + offset);
         let (kind, device_writes) = match request.operation {
             Operation::Read => (0, true),
             Operation::Write => (1, false),
@@ -367,37 +380,29 @@ impl<P: Platform> QueueState<P> {
         } else {
             request.start / SECTOR
         };
-        self.records.write_u64(record, kind);
-        self.records.write_u64(record + 8, sector);
-        let discard = is_discard.then(|| {
-            self.records
-                .write_u64(record + RECORD_DISCARD, request.start / SECTOR);
-            self.records
-                .write_u64(record + RECORD_DISCARD + 8, request.length / SECTOR);
-            Segment::readable(at(RECORD_DISCARD), 16)
-        });
+        let records = &self.records;
+        records.write_u64(record, kind);
+        records.write_u64(record + 8, sector);
         // What no device writes, so that a status left out is an error.
-        self.records.write_u64(record + RECORD_STATUS, u64::MAX);
-        // A reference of its own, since the request moves into the queue.
-        let (data, length) = (request.data.clone(), request.length);
-        let pieces = data
-            .iter()
-            .flat_map(|data| data.range(length, segment_bytes));
-        let data = pieces.map(|piece| Segment {
-            address: piece.address,
-            length: piece.length,
-            device_writes,
-        });
-        let head = Segment::readable(at(0), HEADER_LENGTH);
-        let status = Segment::writable(at(RECORD_STATUS), 1);
-        let segments = core::iter::once(head)
-            .chain(discard)
-            .chain(data)
-            .chain([status]);
-        match self.queue.add(segments, request) {
-            Ok(_) => Ok(()),
-            Err(rejected) => Err((rejected.token, rejected.error)),
+        records.write_u64(record + RECORD_STATUS, u64::MAX);
+        let at = records.device_address(record);
+        let mut draft = self.queue.begin()?;
+        draft.push(Segment::readable(at, HEADER_LENGTH))?;
+        if is_discard {
+            records.write_u64(record + RECORD_DISCARD, request.start / SECTOR);
+            records.write_u64(record + RECORD_DISCARD + 8, request.length / SECTOR);
+            draft.push(Segment::readable(at + RECORD_DISCARD as u64, 16))?;
+        } else if let Some(data) = &request.data {
+            for Piece { address, length } in data.range(request.length, segment_bytes) {
+                draft.push(Segment {
+                    address,
+                    length,
+                    device_writes,
+                })?;
+            }
         }
+        draft.push(Segment::writable(at + RECORD_STATUS as u64, 1))?;
+        Ok(draft)
     }
 
     /// What the device said about request `id`.

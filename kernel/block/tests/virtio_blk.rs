@@ -1,15 +1,19 @@
 //! The virtio disk driver against a simulated virtio disk.
 #![allow(clippy::unwrap_used)]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use abi::Errno;
 use block::{
-    BlockDevice, BlockError, Buffer, Completion, Data, Operation, Piece, Request, VirtioBlk,
+    BlockDevice, BlockError, BlockFile, BlockNode, Buffer, Completion, Data, Operation, Piece,
+    Request, VirtioBlk,
 };
 use device::pci::enumerate;
 use device::simulation::{Backend, SimulatedBus, SimulatedPlatform, VirtioDevice, VirtioParts};
 use device::virtio::{TransportError, device_type, feature};
 use proptest::prelude::*;
+use vfs::{Device, File, Io, OpenFlags, SliceSink, SliceSource};
 use virtqueue::simulation::{Request as RawRequest, SharedMemory};
 
 const SECTORS: usize = 256;
@@ -462,6 +466,18 @@ fn a_disk_that_breaks_the_rules_is_reset_and_gone() {
 }
 
 #[test]
+fn a_disk_is_gone_on_all_its_queues() {
+    let machine = machine(ALL, &[4, 4]);
+    machine.platform.set_cpu(0, 2);
+    let disk = machine.open().unwrap();
+    machine.model.with(|state| state.side(0).set_used_index(1));
+    machine.model.interrupt(0);
+    machine.platform.set_cpu(1, 2);
+    disk.submit(Request::flush(machine.results.clone(), 1));
+    assert_eq!(machine.results.take(), [(1, Err(BlockError::Gone))]);
+}
+
+#[test]
 fn memory_of_a_disk_that_does_not_reset_is_kept() {
     let machine = machine(ALL, &[16]);
     let disk = machine.open().unwrap();
@@ -498,6 +514,100 @@ fn a_disk_may_grow() {
         .with(|state| state.config[..8].copy_from_slice(&1000u64.to_le_bytes()));
     machine.model.config_interrupt();
     assert_eq!(disk.geometry().capacity, 512_000);
+}
+
+/// Runs `body` while another thread does the disk's work.
+fn with_disk_running(machine: &Machine, body: impl FnOnce() + Send) {
+    wait_host::install();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Acquire) {
+                machine.model.run();
+                std::thread::yield_now();
+            }
+        });
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+        stop.store(true, Ordering::Release);
+        result.unwrap();
+    });
+}
+
+fn file(machine: &Machine) -> BlockFile<SimulatedPlatform> {
+    BlockFile::new(&machine.platform, machine.open().unwrap(), 0xfe00).unwrap()
+}
+
+#[test]
+fn a_file_reads_and_writes_any_bytes() {
+    let machine = machine(ALL, &[16]);
+    let file = file(&machine);
+    with_disk_running(&machine, || {
+        let mut expected = vec![0u8; SECTORS * 512];
+        for (offset, length) in [(0, 512), (1000, 3), (511, 2), (700, 70_000), (131_000, 72)] {
+            let bytes: Vec<u8> = (0..length)
+                .map(|index| (index + offset) as u8 | 1)
+                .collect();
+            expected[offset..offset + length].copy_from_slice(&bytes);
+            let mut io = Io {
+                offset: offset as u64,
+                ..Io::default()
+            };
+            assert_eq!(
+                file.write(&mut io, &mut SliceSource::new(&bytes)),
+                Ok(length)
+            );
+        }
+        let mut all = vec![0; SECTORS * 512 + 10];
+        let read = file.read(&mut Io::default(), &mut SliceSink::new(&mut all));
+        assert_eq!(read, Ok(SECTORS * 512), "ends with the disk");
+        assert_eq!(all[..SECTORS * 512], expected);
+        let mut io = Io {
+            offset: 777,
+            ..Io::default()
+        };
+        let mut part = [0; 1001];
+        assert_eq!(file.read(&mut io, &mut SliceSink::new(&mut part)), Ok(1001));
+        assert_eq!(part, expected[777..1778]);
+        assert_eq!(file.sync(false), Ok(()));
+        assert_eq!(file.end(), SECTORS as u64 * 512);
+    });
+    assert_eq!(machine.seen().last(), Some(&Seen::Flush));
+}
+
+#[test]
+fn a_file_ends_and_fails_as_its_disk() {
+    let machine = machine(ALL, &[16]);
+    let file = file(&machine);
+    with_disk_running(&machine, || {
+        let end = SECTORS as u64 * 512;
+        let mut io = Io {
+            offset: end,
+            ..Io::default()
+        };
+        assert_eq!(file.read(&mut io, &mut SliceSink::new(&mut [0; 8])), Ok(0));
+        assert_eq!(
+            file.write(&mut io, &mut SliceSource::new(&[0; 8])),
+            Err(Errno::ENOSPC)
+        );
+        let mut io = Io {
+            offset: end - 4,
+            ..Io::default()
+        };
+        assert_eq!(file.write(&mut io, &mut SliceSource::new(&[1; 8])), Ok(4));
+        machine
+            .model
+            .with(|state| state.backend.next_status = vec![1]);
+        let read = file.read(&mut Io::default(), &mut SliceSink::new(&mut [0; 8]));
+        assert_eq!(read, Err(Errno::EIO));
+    });
+}
+
+#[test]
+fn a_read_only_disk_is_not_opened_for_writing() {
+    let machine = machine(RO, &[16]);
+    let node = BlockNode(Arc::new(file(&machine)));
+    assert_eq!(node.open(OpenFlags::RDWR, None).err(), Some(Errno::EROFS));
+    assert!(node.open(OpenFlags::empty(), None).is_ok());
 }
 
 #[derive(Clone, Debug)]

@@ -13,12 +13,18 @@ extern crate alloc;
 #[cfg(any(test, feature = "simulation"))]
 extern crate std;
 
+mod firmware_memory;
 mod interrupt_table;
+#[cfg(target_os = "none")]
+mod machine;
 pub mod pci;
 mod platform;
 #[cfg(feature = "simulation")]
 pub mod simulation;
 pub mod virtio;
 
+pub use firmware_memory::FirmwareMemory;
 pub use interrupt_table::InterruptTable;
+#[cfg(target_os = "none")]
+pub use machine::{INTERRUPTS, Machine, PciPorts, SharedMemory};
 pub use platform::{InterruptHandler, MsiMessage, Platform, Registers};

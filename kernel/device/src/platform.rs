@@ -43,7 +43,7 @@ pub trait Platform: Send + Sync {
     /// A mapped window of registers.
     type Registers: Registers;
     /// Contiguous memory that devices reach.
-    type Dma: QueueMemory + Send;
+    type Dma: QueueMemory + Send + Sync;
 
     /// Maps `length` bytes of device registers at physical `address`, both
     /// multiples of 4. `None` if that is memory, or if none is left to map with.

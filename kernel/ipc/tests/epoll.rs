@@ -1,4 +1,5 @@
 //! Epoll sets and poll over eventfds and pipes.
+#![allow(clippy::unwrap_used)] // A test fails by panicking, helpers included.
 
 use abi::Errno;
 use abi::event::{EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EpollEvent, Events};

@@ -134,6 +134,9 @@ impl State {
     }
 
     fn check_each(&self, range: &Range<u64>, allows: impl Fn(&Area) -> bool) -> Result<(), Errno> {
+        if range.is_empty() {
+            return Ok(());
+        }
         let all = self
             .areas
             .slice(self.areas.touching(range))
@@ -146,8 +149,11 @@ impl State {
         if range.is_empty() {
             return Ok(());
         }
-        self.areas.reserve(2).map_err(no_memory)?;
-        let inside = self.areas.carve(range);
+        let inside = self.areas.touching(range);
+        self.areas
+            .prepare_cuts(range, inside.clone())
+            .map_err(no_memory)?;
+        let inside = self.areas.carve(range, inside);
         for index in inside.clone() {
             self.areas.at_mut(index).flags.set(flag, on);
         }

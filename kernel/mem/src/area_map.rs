@@ -13,7 +13,7 @@ use hal::mem::OutOfMemory;
 use crate::area::{Area, AreaFlags, Backing};
 use crate::{MemoryObject, PAGE, USER_END};
 
-/// Areas one space may have.
+/// Areas one space may have before it gets no more (vm.max_map_count).
 const MAX_AREAS: usize = 65_530;
 /// What stays free below an area that grows downwards.
 pub(crate) const STACK_GUARD: u64 = 256 * PAGE;
@@ -60,39 +60,43 @@ impl AreaMap {
         &self.areas[indices]
     }
 
-    /// Makes sure that `extra` areas can be added.
+    /// Makes sure that there is room for `extra` more areas.
     pub(crate) fn reserve(&mut self, extra: usize) -> Result<(), OutOfMemory> {
-        if self.areas.len() + extra > MAX_AREAS {
-            return Err(OutOfMemory);
-        }
         reserve(&mut self.areas, extra)
     }
 
+    /// Makes sure that one more area may be inserted, besides what two cuts need.
+    pub(crate) fn prepare_insertion(&mut self) -> Result<(), OutOfMemory> {
+        if self.areas.len() > MAX_AREAS {
+            Err(OutOfMemory)
+        } else {
+            self.reserve(3)
+        }
+    }
+
     /// Index of the first area that ends above `va`.
+    #[inline]
     pub(crate) fn position(&self, va: u64) -> usize {
-        self.areas.partition_point(|area| area.end <= va)
+        match self.areas.get(self.hit) {
+            Some(area) if area.contains(va) => self.hit,
+            _ => self.areas.partition_point(|area| area.end <= va),
+        }
     }
 
     /// Index of the area that `va` lies in.
     #[inline]
     pub(crate) fn find(&mut self, va: u64) -> Option<usize> {
-        if self
-            .areas
-            .get(self.hit)
-            .is_some_and(|area| area.contains(va))
-        {
-            return Some(self.hit);
-        }
         let index = self.position(va);
         self.areas.get(index).filter(|area| area.start <= va)?;
         self.hit = index;
         Some(index)
     }
 
-    /// Indices of the areas that touch `range`.
+    /// Indices of the areas that touch `range`, which is not empty.
     pub(crate) fn touching(&self, range: &Range<u64>) -> Range<usize> {
         let first = self.position(range.start);
-        first..first.max(self.areas.partition_point(|area| area.start < range.end))
+        let above = self.areas[first..].iter();
+        first..first + above.take_while(|area| area.start < range.end).count()
     }
 
     pub(crate) fn is_free(&self, range: &Range<u64>) -> bool {
@@ -130,35 +134,57 @@ impl AreaMap {
         }
     }
 
-    fn split(&mut self, va: u64) {
-        let index = self.position(va);
-        if let Some(area) = self.areas.get_mut(index)
-            && area.start < va
-        {
+    /// Cuts the area at `index` at `va`, if that lies inside it. Whether it did.
+    fn split(&mut self, index: usize, va: u64) -> bool {
+        let area = &mut self.areas[index];
+        let is_inside = area.start < va && va < area.end;
+        if is_inside {
             let upper = area.split_off(va);
             self.areas.insert(index + 1, upper);
         }
+        is_inside
     }
 
-    /// Cuts areas at both ends of `range`; the indices of those inside. Needs
-    /// room for two.
-    pub(crate) fn carve(&mut self, range: &Range<u64>) -> Range<usize> {
-        self.split(range.start);
-        self.split(range.end);
-        self.touching(range)
+    /// Makes sure that areas `inside` may be cut at both ends of `range`.
+    pub(crate) fn prepare_cuts(
+        &mut self,
+        range: &Range<u64>,
+        inside: Range<usize>,
+    ) -> Result<(), OutOfMemory> {
+        let [first, ..] = &self.areas[inside.clone()] else {
+            return Ok(());
+        };
+        let last = &self.areas[inside.end - 1];
+        let cuts = usize::from(first.start < range.start) + usize::from(last.end > range.end);
+        // Without a cut there is nothing that the limit could be about.
+        if cuts > 0 && self.areas.len() + cuts > MAX_AREAS {
+            return Err(OutOfMemory);
+        }
+        self.reserve(2)
     }
 
-    /// Makes sure that [`AreaMap::remove`] of `range` cannot fail.
+    /// Cuts areas `inside`, those that touch `range`, at both its ends; the
+    /// indices of the parts within. After [`AreaMap::prepare_cuts`].
+    pub(crate) fn carve(&mut self, range: &Range<u64>, inside: Range<usize>) -> Range<usize> {
+        if inside.is_empty() {
+            return inside;
+        }
+        self.split(inside.end - 1, range.end);
+        let shift = usize::from(self.split(inside.start, range.start));
+        inside.start + shift..inside.end + shift
+    }
+
+    /// Makes sure that [`AreaMap::remove`] of `range` from areas `inside` cannot
+    /// fail.
     pub(crate) fn prepare_removal(
         &mut self,
         range: &Range<u64>,
+        inside: Range<usize>,
         garbage: &mut Vec<Arc<dyn MemoryObject>>,
     ) -> Result<(), OutOfMemory> {
-        self.reserve(2)?;
-        let objects = self.areas[self.touching(range)]
-            .iter()
-            .filter(|area| matches!(area.backing, Backing::Object { .. }))
-            .count();
+        self.prepare_cuts(range, inside.clone())?;
+        let is_object = |area: &&Area| matches!(area.backing, Backing::Object { .. });
+        let objects = self.areas[inside].iter().filter(is_object).count();
         if objects > 0 {
             reserve(garbage, objects)
         } else {
@@ -166,14 +192,16 @@ impl AreaMap {
         }
     }
 
-    /// Takes away what lies in `range`, after [`AreaMap::prepare_removal`].
-    /// Objects go to `garbage`, to be dropped without a lock. The bytes removed.
+    /// Takes away what of areas `inside` lies in `range`, after
+    /// [`AreaMap::prepare_removal`]. Objects go to `garbage`, to be dropped
+    /// without a lock. The bytes removed.
     pub(crate) fn remove(
         &mut self,
         range: &Range<u64>,
+        inside: Range<usize>,
         garbage: &mut Vec<Arc<dyn MemoryObject>>,
     ) -> u64 {
-        let inside = self.carve(range);
+        let inside = self.carve(range, inside);
         self.full_from = self.full_from.max(range.end.saturating_add(STACK_GUARD));
         let mut bytes = 0;
         for area in self.areas.drain(inside) {

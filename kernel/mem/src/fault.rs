@@ -14,9 +14,6 @@ use crate::area_map::STACK_GUARD;
 use crate::space::State;
 use crate::{MIN_ADDRESS, MemoryObject, PAGE, Space};
 
-/// Pages of an object mapped around a faulting one.
-const AROUND: u64 = 16;
-
 /// What a program tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Access {
@@ -196,7 +193,7 @@ impl State {
             self.table
                 .map(place.page, frame, place.prot.without(Prot::WRITE)),
         )?;
-        self.map_around(place);
+        self.map_pair(place);
         Ok(())
     }
 
@@ -209,7 +206,7 @@ impl State {
         let Some(mapping) = self.table.lookup(place.page) else {
             let frame = place.object.page(place.number, place.write)?;
             enter(self.table.map(place.page, frame, prot))?;
-            self.map_around(place);
+            self.map_pair(place);
             return Ok(());
         };
         if mapping.prot.contains(prot) {
@@ -223,32 +220,23 @@ impl State {
         self.replace(place.page, frame, prot)
     }
 
-    /// Maps neighbours that the object has at hand, for reading. A program's
-    /// text is touched in clusters, and a fault costs more than some entries.
-    fn map_around(&mut self, place: &Place) {
+    /// Maps the other page of an aligned pair as well, for reading, if the object
+    /// has it at hand. Programs' text is touched in clusters, but a fault is
+    /// cheap here: measured on a static shell, pairs cost as many instructions
+    /// as single pages and save a third of the exceptions; eight pages at once
+    /// cost half as much again.
+    fn map_pair(&mut self, place: &Place) {
         let area = self.areas.at(place.index);
-        if place.prot.contains(Prot::WRITE) {
-            return;
-        }
-        let window = place.page & !(AROUND * PAGE - 1);
-        let (start, end) = (
-            window.max(area.start),
-            (window + AROUND * PAGE).min(area.end),
-        );
         let Backing::Object { first, .. } = area.backing else {
             return;
         };
-        for page in (start..end)
-            .step_by(PAGE as usize)
-            .filter(|&page| page != place.page)
-        {
-            let number = area.page_index(first, page);
-            let Some(frame) = place.object.present(number) else {
-                continue;
-            };
-            if self.table.map(page, frame, place.prot) == Err(MapError::OutOfMemory) {
-                return;
-            }
+        let other = place.page ^ PAGE;
+        if place.prot.contains(Prot::WRITE) || !area.contains(other) {
+            return;
+        }
+        if let Some(frame) = place.object.present(area.page_index(first, other)) {
+            // Without memory for a table, or with the page there: no harm.
+            let _ = self.table.map(other, frame, place.prot);
         }
     }
 

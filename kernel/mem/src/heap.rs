@@ -22,14 +22,17 @@ impl State {
     fn move_heap_end(&mut self, end: u64) -> Option<()> {
         let old = self.heap_end.checked_next_multiple_of(PAGE)?;
         let new = end.checked_next_multiple_of(PAGE)?;
-        if new <= old {
+        if new == old {
+            return Some(());
+        }
+        if new < old {
             return self.unmap(&(new..old)).ok();
         }
         if end - self.layout.heap > self.limits.data || !self.areas.is_free(&(old..new + PAGE)) {
             return None;
         }
         self.check_limit(new - old).ok()?;
-        self.areas.reserve(1).ok()?;
+        self.areas.prepare_insertion().ok()?;
         self.areas.insert(Area {
             start: old,
             end: new,

@@ -13,6 +13,7 @@ pub const MIN_ADDRESS: u64 = 0x1_0000;
 const STACK_ROOM: u64 = 1 << 20;
 const MIN_STACK: u64 = 128 << 20;
 const MAX_STACK: u64 = USER_END / 6 * 5;
+const MIN_MMAP_TOP: u64 = (USER_END / 6) & !(PAGE - 1);
 
 /// The places that are chosen at exec.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,7 +39,7 @@ impl Layout {
         let mmap_top = stack_top.saturating_sub(room + STACK_ROOM + mmap_shift);
         Self {
             stack_top,
-            mmap_top: mmap_top.max(USER_END / 6),
+            mmap_top: mmap_top.max(MIN_MMAP_TOP),
             heap: 0,
         }
     }

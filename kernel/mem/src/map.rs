@@ -91,7 +91,7 @@ impl Space {
                 state.clear_fixed(hint, len, flags.contains(MapFlags::FIXED_NOREPLACE))?
             } else {
                 state.check_limit(len)?;
-                state.areas.reserve(1).map_err(no_memory)?;
+                state.areas.prepare_insertion().map_err(no_memory)?;
                 state.choose(hint, len)?
             };
             (area.start, area.end) = (range.start, range.end);
@@ -216,13 +216,16 @@ impl State {
         self.check_limit(len - replaced)?;
         // Two cuts and the new area: after this nothing can fail but the removal,
         // which then has not begun.
-        self.areas.reserve(3).map_err(no_memory)?;
+        self.areas.prepare_insertion().map_err(no_memory)?;
         self.unmap(&range).map_err(no_memory)?;
         Ok(range)
     }
 
     /// Bytes mapped in `range`.
     pub(crate) fn bytes_in(&self, range: &Range<u64>) -> u64 {
+        if range.is_empty() {
+            return 0;
+        }
         let inside = self.areas.slice(self.areas.touching(range)).iter();
         inside
             .map(|area| area.end.min(range.end) - area.start.max(range.start))

@@ -17,7 +17,7 @@ pub trait MemoryObject: Send + Sync {
     fn page(&self, index: u64, write: bool) -> Result<Frame, FaultError>;
 
     /// The page with number `index` if it is there and costs nothing to give
-    /// out for reading. What gives `None` is only asked when it is needed.
+    /// out for reading, for mapping it ahead of its first use.
     fn present(&self, index: u64) -> Option<Frame> {
         let _ = index;
         None

@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use abi::Errno;
-use hal::mem::{Flush, Prot};
+use hal::mem::{Flush, OutOfMemory, Prot};
 
 use crate::area::{AreaFlags, page_prot};
 use crate::map::no_memory;
@@ -50,8 +50,8 @@ impl State {
     fn protect(&mut self, range: &Range<u64>, prot: Prot) -> Result<(), Errno> {
         let (end, result) = self.protectable(range, prot);
         if end > range.start {
-            self.areas.reserve(2).map_err(no_memory)?;
-            self.apply_protection(&(range.start..end), prot);
+            self.apply_protection(&(range.start..end), prot)
+                .map_err(no_memory)?;
         }
         result
     }
@@ -75,8 +75,10 @@ impl State {
         }
     }
 
-    fn apply_protection(&mut self, range: &Range<u64>, prot: Prot) {
-        let inside = self.areas.carve(range);
+    fn apply_protection(&mut self, range: &Range<u64>, prot: Prot) -> Result<(), OutOfMemory> {
+        let inside = self.areas.touching(range);
+        self.areas.prepare_cuts(range, inside.clone())?;
+        let inside = self.areas.carve(range, inside);
         for index in inside.clone() {
             let area = self.areas.at_mut(index);
             let old = core::mem::replace(&mut area.prot, prot);
@@ -86,6 +88,7 @@ impl State {
         for index in (inside.start..=inside.end).rev() {
             self.areas.join(index);
         }
+        Ok(())
     }
 
     /// Follows a change of protection in the table. The right to write is not

@@ -121,7 +121,6 @@ impl State {
     fn remap_fixed(&mut self, request: &Request, to: u64) -> Result<u64, Errno> {
         self.remapped_area(request)?;
         let target = to..to + request.new_len;
-        self.areas.reserve(6).map_err(no_memory)?;
         self.unmap(&target).map_err(no_memory)?;
         self.move_to(request, to)
     }
@@ -136,8 +135,10 @@ impl State {
         let index = self.remapped_area(request)?;
         if !flags.contains(RemapFlags::DONT_UNMAP) && old_len > 0 {
             if *new_len <= old_len {
-                self.unmap(&(old.start + new_len..old.end))
-                    .map_err(no_memory)?;
+                if *new_len < old_len {
+                    self.unmap(&(old.start + new_len..old.end))
+                        .map_err(no_memory)?;
+                }
                 return Ok(old.start);
             }
             if self.grow_in_place(index, request)? {
@@ -182,14 +183,24 @@ impl State {
         } else {
             new_len.saturating_sub(old_len)
         })?;
-        // Two cuts of the old range and the new area itself.
-        self.areas.reserve(5).map_err(no_memory)?;
+        // Two cuts of the old range and the new area itself: after this nothing
+        // can fail but the pages' move.
+        let inside = if keeps {
+            0..0
+        } else {
+            self.areas.touching(old)
+        };
+        let garbage = &mut self.garbage.objects;
+        self.areas
+            .prepare_removal(old, inside.clone(), garbage)
+            .map_err(no_memory)?;
+        self.areas.prepare_insertion().map_err(no_memory)?;
         let index = self.remapped_area(request)?;
         let area = moved(self.areas.at(index), old.start, to, *new_len);
         let part = old.start..old.start + old_len.min(*new_len);
         self.move_pages(&part, to)?;
         if !keeps {
-            self.unmap(old).map_err(no_memory)?;
+            self.unmap_prepared(old, inside);
         }
         self.areas.insert(area);
         self.mapped += new_len;

@@ -63,7 +63,7 @@ pub(crate) struct Garbage {
 /// dropped in this order.
 pub(crate) struct Locked<'a> {
     guard: SpinGuard<'a, State>,
-    garbage: Garbage,
+    garbage: Option<Garbage>,
 }
 
 impl Deref for Locked<'_> {
@@ -84,7 +84,16 @@ impl DerefMut for Locked<'_> {
 impl Drop for Locked<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.garbage = core::mem::take(&mut self.guard.garbage);
+        if !self.guard.garbage.is_empty() {
+            self.garbage = Some(core::mem::take(&mut self.guard.garbage));
+        }
+    }
+}
+
+impl Garbage {
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.objects.is_empty() && self.observers.is_empty()
     }
 }
 
@@ -123,7 +132,7 @@ impl Space {
     pub(crate) fn lock(&self) -> Locked<'_> {
         Locked {
             guard: self.state.lock(),
-            garbage: Garbage::default(),
+            garbage: None,
         }
     }
 
@@ -187,20 +196,43 @@ impl Space {
 
     /// Unmaps everything, as a process does when its last thread has gone.
     pub fn clear(&self) {
-        let all = 0..USER_END;
-        self.zap_in_pieces(&all);
+        self.zap_large_areas();
         let mut state = self.lock();
-        // Room for what is dropped cannot be had for certain here; without it
-        // areas stay until the space is dropped.
         let state = &mut *state;
+        for index in 0..state.areas.len() {
+            // Area by area, to look only where pages can be.
+            let range = state.areas.at(index).range();
+            state.zap(&range);
+        }
+        // Without room for what is to be dropped, areas stay until the space
+        // goes.
+        let (all, inside) = (0..USER_END, 0..state.areas.len());
+        let garbage = &mut state.garbage.objects;
         if state
             .areas
-            .prepare_removal(&all, &mut state.garbage.objects)
+            .prepare_removal(&all, inside.clone(), garbage)
             .is_ok()
         {
-            state.mapped -= state.areas.remove(&all, &mut state.garbage.objects);
+            state.mapped -= state.areas.remove(&all, inside, garbage);
         }
-        state.zap(&all);
+    }
+
+    /// Frees what may be many pages, letting others run now and then.
+    fn zap_large_areas(&self) {
+        let mut next = 0;
+        loop {
+            let range = {
+                let state = self.lock();
+                let index = state.areas.position(next);
+                let mut areas = state.areas.slice(index..state.areas.len()).iter();
+                areas
+                    .find(|area| area.len() > PIECE)
+                    .map(|area| area.range())
+            };
+            let Some(range) = range else { return };
+            self.zap_in_pieces(&range);
+            next = range.end;
+        }
     }
 
     /// Frees the pages in `range` piece by piece, letting others run between
@@ -226,12 +258,10 @@ impl State {
 
     /// Frees the first pages in `range`; the address to go on from.
     fn zap_some(&mut self, range: Range<u64>) -> u64 {
-        let index = self.areas.position(range.start);
-        let Some(area) = self.areas.get(index).filter(|area| area.start < range.end) else {
+        let Some(start) = self.table.next_mapped(range.clone()) else {
             return range.end;
         };
-        let start = range.start.max(area.start);
-        let end = start.saturating_add(PIECE).min(area.end).min(range.end);
+        let end = start.saturating_add(PIECE).min(range.end);
         self.zap(&(start..end));
         end
     }
@@ -246,20 +276,28 @@ impl State {
 
     /// Takes areas and pages of `range` away.
     pub(crate) fn unmap(&mut self, range: &Range<u64>) -> Result<(), OutOfMemory> {
-        if range.is_empty() || self.areas.is_free(range) {
+        let inside = self.areas.touching(range);
+        if inside.is_empty() {
             return Ok(());
         }
         self.areas
-            .prepare_removal(range, &mut self.garbage.objects)?;
-        self.mapped -= self.areas.remove(range, &mut self.garbage.objects);
-        self.zap(range);
+            .prepare_removal(range, inside.clone(), &mut self.garbage.objects)?;
+        self.unmap_prepared(range, inside);
         Ok(())
+    }
+
+    /// As [`State::unmap`] of areas `inside`, after [`AreaMap::prepare_removal`].
+    pub(crate) fn unmap_prepared(&mut self, range: &Range<u64>, inside: Range<usize>) {
+        self.mapped -= self.areas.remove(range, inside, &mut self.garbage.objects);
+        self.zap(range);
     }
 }
 
 impl Drop for Space {
     fn drop(&mut self) {
-        self.zap_in_pieces(&(0..USER_END));
+        self.zap_large_areas();
+        // The table frees the rest by itself.
+        self.lock().invalidate(&(0..USER_END));
     }
 }
 

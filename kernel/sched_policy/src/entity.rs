@@ -127,14 +127,11 @@ impl Entity {
         }
     }
 
-    /// Drops what must not be saved up while asleep.
+    /// Drops what a reservation must not save up while asleep.
     #[inline]
     pub(crate) fn forget_credit(&mut self, now: u64) {
         if self.reserve_factor != 0 {
             self.reserve_at = self.reserve_at.max(now);
-        }
-        if self.limit_factor != 0 {
-            self.limit_at = self.limit_at.max(now.saturating_sub(LIMIT_CREDIT));
         }
     }
 

@@ -127,6 +127,7 @@ impl<Id> RunQueue<Id> {
     pub fn wake(&mut self, id: Id, entity: &mut Entity, now: u64, yielding: bool) -> Preempt {
         debug_assert!(!entity.is_queued(), "a thread that waits was woken");
         entity.forget_credit(now);
+        self.catch_up(now);
         if entity.queue != self.cpu {
             let lag = entity.vruntime.wrapping_sub(entity.left_at);
             entity.vruntime = self.virtual_time.wrapping_add(lag);
@@ -210,7 +211,16 @@ impl<Id> RunQueue<Id> {
         }
         running.since = now;
         running.vruntime = entity.vruntime;
-        let mut least = entity.vruntime;
+        let vruntime = entity.vruntime;
+        self.move_on(vruntime);
+        ns
+    }
+
+    /// Moves virtual time to the least of all, the running thread having
+    /// `vruntime`.
+    #[inline]
+    fn move_on(&mut self, vruntime: u64) {
+        let mut least = vruntime;
         if let Some((Virtual(top), _)) = self.ready.top()
             && precedes(top, least)
         {
@@ -219,7 +229,26 @@ impl<Id> RunQueue<Id> {
         if precedes(self.virtual_time, least) {
             self.virtual_time = least;
         }
-        ns
+    }
+
+    /// As far as the running thread has come by now, which may be alone and
+    /// uncharged for long.
+    #[inline]
+    fn catch_up(&mut self, now: u64) {
+        if let Some(running) = &self.running {
+            let vruntime = running.vruntime_at(now);
+            self.move_on(vruntime);
+        }
+    }
+
+    /// Where the queue is, for threads that come from another or go there: at
+    /// the running thread, as one that waits cannot be behind the least of
+    /// those that wait, and what it is owed would be lost on the way.
+    fn reference(&self, now: u64) -> u64 {
+        match &self.running {
+            Some(running) if !running.due => running.vruntime_at(now),
+            _ => self.virtual_time,
+        }
     }
 
     /// Puts the running thread, charged, back into the queue.
@@ -256,7 +285,8 @@ impl<Id> RunQueue<Id> {
 
     /// Takes a waiting thread out: to change its entitlement, move or end it.
     /// None if it does not wait here.
-    pub fn remove(&mut self, entity: &mut Entity) -> Option<Id> {
+    pub fn remove(&mut self, entity: &mut Entity, now: u64) -> Option<Id> {
+        self.catch_up(now);
         let waiting = self.take(entity.slot)?;
         entity.slot = NO_SLOT;
         entity.vruntime = waiting.vruntime;
@@ -340,6 +370,7 @@ impl<Id> RunQueue<Id> {
         &mut self,
         max_weight: u64,
         room: u32,
+        now: u64,
         mut may_move: impl FnMut(&Id) -> bool,
     ) -> Option<Stolen<Id>> {
         let mut fits = |waiting: &Waiting<Id>| {
@@ -356,11 +387,12 @@ impl<Id> RunQueue<Id> {
             .filter(|(waiting, _)| fits(waiting))
             .map(|(waiting, slot)| (waiting.came_at, slot))
             .min_by_key(|(came_at, _)| *came_at)?;
+        self.catch_up(now);
         let waiting = self.take(slot)?;
         self.granted -= waiting.reservation.min(self.granted);
         Some(Stolen {
             id: waiting.id,
-            lag: waiting.vruntime.wrapping_sub(self.virtual_time) as i64,
+            lag: waiting.vruntime.wrapping_sub(self.reference(now)) as i64,
             reservation: waiting.reservation,
         })
     }
@@ -370,11 +402,9 @@ impl<Id> RunQueue<Id> {
         self.granted += stolen.reservation;
         entity.queue = self.cpu;
         entity.came_at = now;
-        // It was not asleep, so what it is owed is kept as what it owes is.
-        let most = LEAD_MAX as i64;
-        entity.vruntime = self
-            .virtual_time
-            .wrapping_add_signed(stolen.lag.clamp(-most, most));
+        self.catch_up(now);
+        let lag = stolen.lag.clamp(-2 * SLICE_MAX as i64, LEAD_MAX as i64);
+        entity.vruntime = self.reference(now).wrapping_add_signed(lag);
         self.insert(stolen.id, entity, now);
         self.preempt(entity, now, false)
     }
@@ -462,6 +492,9 @@ impl<Id> RunQueue<Id> {
 
     /// Lets those run whose limit allows it again.
     fn release(&mut self, now: u64) {
+        if self.throttled.top().is_some_and(|(at, _)| at <= now) {
+            self.catch_up(now);
+        }
         while let Some((_, slot)) = self.throttled.top().filter(|(at, _)| *at <= now) {
             self.throttled.pop();
             let Some(waiting) = self.slots.get(slot) else {

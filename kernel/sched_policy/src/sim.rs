@@ -296,7 +296,7 @@ impl Sim {
         let mut online = CpuSet::first(loads.len());
         while let Some(pull) = balance::plan(cpu, reason, online, |c| loads[c]) {
             let from = &mut self.cpus[pull.from].queue;
-            if let Some(stolen) = from.steal(pull.max_weight, pull.room, |_| true) {
+            if let Some(stolen) = from.steal(pull.max_weight, pull.room, self.now, |_| true) {
                 let thread = stolen.id;
                 self.moves += 1;
                 self.threads[thread].cpu = cpu;

@@ -18,26 +18,35 @@ pub(crate) struct Waiting<Id> {
     pub(crate) came_at: u64,
 }
 
+#[derive(Debug)]
+enum Place<Id> {
+    Taken(Waiting<Id>),
+    /// With the next vacant place.
+    Vacant(Slot),
+}
+
 /// The waiting threads of a queue.
 #[derive(Debug)]
 pub(crate) struct Slots<Id> {
-    places: Vec<Option<Waiting<Id>>>,
-    vacant: Vec<Slot>,
+    places: Vec<Place<Id>>,
+    /// The first vacant place.
+    vacant: Slot,
 }
 
 impl<Id> Slots<Id> {
     pub(crate) const fn new() -> Self {
         Self {
             places: Vec::new(),
-            vacant: Vec::new(),
+            vacant: NO_SLOT,
         }
     }
 
     /// Makes room for `count` in all.
     pub(crate) fn reserve(&mut self, count: usize) {
         while self.places.len() < count {
-            self.vacant.push(self.places.len() as Slot);
-            self.places.push(None);
+            let slot = self.places.len() as Slot;
+            self.places.push(Place::Vacant(self.vacant));
+            self.vacant = slot;
         }
     }
 
@@ -45,34 +54,48 @@ impl<Id> Slots<Id> {
         self.places.len()
     }
 
+    #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        self.vacant.is_empty()
+        self.vacant == NO_SLOT
     }
 
     /// Gives one a place; the queue is not full.
     #[inline]
     pub(crate) fn insert(&mut self, waiting: Waiting<Id>) -> Slot {
-        let slot = self.vacant.pop().unwrap_or(NO_SLOT);
-        if let Some(place) = self.places.get_mut(slot as usize) {
-            *place = Some(waiting);
+        let slot = self.vacant;
+        let place = &mut self.places[slot as usize];
+        if let Place::Vacant(next) = place {
+            self.vacant = *next;
         }
+        *place = Place::Taken(waiting);
         slot
     }
 
     #[inline]
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Waiting<Id>> {
-        let waiting = self.places.get_mut(slot as usize)?.take()?;
-        self.vacant.push(slot);
-        Some(waiting)
+        let place = self.places.get_mut(slot as usize)?;
+        if let Place::Vacant(_) = place {
+            return None;
+        }
+        match core::mem::replace(place, Place::Vacant(self.vacant)) {
+            Place::Taken(waiting) => {
+                self.vacant = slot;
+                Some(waiting)
+            }
+            Place::Vacant(_) => None,
+        }
     }
 
     #[inline]
     pub(crate) fn get(&self, slot: Slot) -> Option<&Waiting<Id>> {
-        self.places.get(slot as usize)?.as_ref()
+        match self.places.get(slot as usize)? {
+            Place::Taken(waiting) => Some(waiting),
+            Place::Vacant(_) => None,
+        }
     }
 
     pub(crate) fn set_vruntime(&mut self, slot: Slot, vruntime: u64) {
-        if let Some(Some(waiting)) = self.places.get_mut(slot as usize) {
+        if let Some(Place::Taken(waiting)) = self.places.get_mut(slot as usize) {
             waiting.vruntime = vruntime;
         }
     }

@@ -88,8 +88,8 @@ fn a_waiting_thread_can_be_removed_and_changed() {
         let _ = queue.wake(id, entity, 0, false);
     }
     assert_eq!(queue.load().waiting, 9);
-    assert_eq!(queue.remove(&mut entities[4]), Some(4));
-    assert_eq!(queue.remove(&mut entities[4]), None);
+    assert_eq!(queue.remove(&mut entities[4], 0), Some(4));
+    assert_eq!(queue.remove(&mut entities[4], 0), None);
     entities[4].set_params(limited(500_000), 0).unwrap();
     let _ = queue.wake(4, &mut entities[4], 0, false);
     let mut seen: Vec<usize> = std::iter::from_fn(|| queue.pick(0)).collect();
@@ -122,24 +122,56 @@ fn parameters_are_checked() {
     assert!(queue.grant(600_000));
 }
 
+/// Runs until a thread that ran and went to sleep has woken again.
+fn until_it_wakes(sim: &mut Sim, thread: usize) {
+    sim.run_until(sim.now + 5 * SECOND);
+    let before = sim.used(thread);
+    assert!(before > 0);
+    while sim.used(thread) == before {
+        sim.run_until(sim.now + MS / 10);
+    }
+}
+
 #[test]
 fn a_sleeper_starts_promptly_but_banks_nothing() {
+    for hogs in 1..4 {
+        let mut sim = Sim::new(1);
+        (0..hogs).for_each(|_| _ = sim.hog(1024));
+        let habit = Habit {
+            run: 400 * MS,
+            sleep: 10 * SECOND,
+        };
+        let sleeper = sim.spawn(Params::DEFAULT, habit, SECOND);
+        sim.run_until(SECOND);
+        let got = window(&mut sim, &[sleeper], 10 * MS)[0];
+        assert!(got > 0, "it waited 10 ms");
+        until_it_wakes(&mut sim, sleeper);
+        let got = window(&mut sim, &[sleeper], 300 * MS)[0];
+        let share = 300 * MS / (hogs + 1);
+        assert!(
+            got <= share + SLEEPER_CREDIT + 2 * SLICE_MAX,
+            "{got} of {share}"
+        );
+        assert!(got + 2 * SLICE_MAX >= share, "{got} of {share}");
+    }
+}
+
+#[test]
+fn a_reservation_banks_nothing() {
     let mut sim = Sim::new(1);
-    let hogs = [sim.hog(1024), sim.hog(1024)];
-    let late = sim.spawn(Params::DEFAULT, Habit::HOG, 10 * SECOND);
-    sim.run_until(10 * SECOND);
-    assert_eq!(sim.used(late), 0);
-    let got = window(&mut sim, &[late], 10 * MS)[0];
-    assert!(got > 0, "it waited 10 ms");
-    let got = got + window(&mut sim, &[late], 290 * MS)[0];
-    assert!(got <= 100 * MS + SLEEPER_CREDIT + 2 * SLICE_MAX, "{got}");
-    assert!(got >= 100 * MS - 2 * SLICE_MAX, "{got}");
-    let rest = window(&mut sim, &[hogs[0], hogs[1], late], 3 * SECOND);
-    assert!(
-        rest.iter()
-            .all(|used| used.abs_diff(SECOND) <= 2 * SLICE_MAX),
-        "{rest:?}"
-    );
+    sim.hog(1_000_000);
+    let habit = Habit {
+        run: 400 * MS,
+        sleep: 10 * SECOND,
+    };
+    let params = Params {
+        weight: 2,
+        ..reserved(500_000)
+    };
+    let sleeper = sim.spawn(params, habit, 0);
+    until_it_wakes(&mut sim, sleeper);
+    let got = window(&mut sim, &[sleeper], 200 * MS)[0];
+    assert!(got.abs_diff(100 * MS) <= 2 * SLICE_RESERVED, "{got}");
 }
 
 #[test]
@@ -371,6 +403,17 @@ proptest! {
         if habit.sleep == 0 && !neighbour {
             prop_assert!(least + 2 * SLICE_MAX >= part(limit), "{least} of {}", part(limit));
         }
+    }
+
+    /// Nor is it a privilege: little is given beyond it.
+    #[test]
+    fn reservations_are_not_exceeded(ppm in 10_000..900_000u32) {
+        let mut sim = Sim::new(1);
+        let thread = sim.spawn(Params { weight: 2, ..reserved(ppm) }, Habit::HOG, 0);
+        sim.hog(1_000_000);
+        sim.run_until(SECOND);
+        let used = window(&mut sim, &[thread], SECOND)[0];
+        prop_assert!(used <= part(ppm) * 105 / 100 + SLICE_MAX, "{used} of {}", part(ppm));
     }
 
     /// Waiting for others saves no more than sleeping does.

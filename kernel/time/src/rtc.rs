@@ -126,6 +126,27 @@ impl Registers {
     }
 }
 
+/// Seconds since 1970 by registers that were read while the clock did not
+/// update: seconds, minutes, hours, day, month, year, status B; and the
+/// century where there is such a register.
+///
+/// # Errors
+/// [`RtcError::Date`] if they hold no date.
+pub fn decode(registers: [u8; 7], century: Option<u8>) -> Result<u64, RtcError> {
+    let [second, minute, hour, day, month, year, status_b] = registers;
+    let registers = Registers {
+        second,
+        minute,
+        hour,
+        day,
+        month,
+        year,
+        century,
+        status_b,
+    };
+    registers.date_time().to_unix().map_err(RtcError::Date)
+}
+
 /// Seconds since 1970 by the battery clock. `century_index` is the register
 /// that the FADT names, if it does.
 ///
@@ -250,6 +271,22 @@ mod tests {
             read(&still(raw), Some(0x32)),
             date.to_unix().map_err(RtcError::Date)
         );
+    }
+
+    #[test]
+    fn registers_read_by_others_are_decoded() {
+        let date = DateTime {
+            year: 2026,
+            month: 11,
+            day: 22,
+            hour: 13,
+            minute: 59,
+            second: 58,
+        };
+        let raw = [0x58, 0x59, 0x13, 0x22, 0x11, 0x26, IS_24_HOUR];
+        assert_eq!(decode(raw, None), date.to_unix().map_err(RtcError::Date));
+        assert_eq!(decode(raw, Some(0x20)), decode(raw, None));
+        assert!(decode([0xff; 7], None).is_err());
     }
 
     #[test]

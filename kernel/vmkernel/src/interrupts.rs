@@ -19,8 +19,10 @@ impl Handlers for Kernel {
     fn device(&self, vector: u8) {
         let handler = DEVICES.lock()[usize::from(vector)];
         crate::random::add_event();
-        if let Some(handler) = handler {
-            handler();
+        match handler {
+            Some(handler) => handler(),
+            None if device::INTERRUPTS.dispatch(vector) => {}
+            None => log::warn!("interrupt {vector:#x} belongs to no device"),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The machine as its firmware describes it: CPUs, interrupt lines, power.
 
-use crate::{messages, random, virtualization};
+use crate::{devices, messages, random, virtualization};
 use alloc::vec::Vec;
+use device::FirmwareMemory;
 use firmware_tables::{AddressSpace, Fadt, GenericAddress, Madt, Polarity, Tables, Trigger};
 use hal::boot::BootInfo;
 use hal::mem::Physical;
@@ -14,25 +15,27 @@ static MADT: Once<Madt> = Once::new();
 
 /// Reads the tables, starts the CPUs, sets the clock.
 pub fn init(info: &BootInfo) {
-    let tables = match Tables::find(&Physical, (info.rsdp != 0).then_some(info.rsdp)) {
+    let memory = FirmwareMemory::new(device::Machine, Physical);
+    let tables = match Tables::find(&memory, (info.rsdp != 0).then_some(info.rsdp)) {
         Ok(tables) => tables,
         Err(error) => {
             log::warn!("no ACPI: {error}; one CPU, no power-off");
-            return;
+            return devices::init(None);
         }
     };
-    let fadt = tables.fadt(&Physical).inspect_err(|error| log::warn!("{error}")).ok();
+    let fadt = tables.fadt(&memory).inspect_err(|error| log::warn!("{error}")).ok();
     if let Some(fadt) = &fadt {
         hal::power::set_acpi(power(fadt));
     }
     set_clock(fadt.as_ref());
-    match tables.madt(&Physical) {
+    match tables.madt(&memory) {
         Ok(madt) => {
             let _ = MADT.set(madt);
         }
         Err(error) => log::warn!("{error}; one CPU, no interrupt lines"),
     }
     start_cpus();
+    devices::init(tables.mcfg(&memory).ok());
     let memory = hal::mem::statistics();
     log::info!(
         "{} CPUs, {} MiB of memory, {} MiB in use",

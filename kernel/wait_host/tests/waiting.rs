@@ -1,4 +1,5 @@
 //! The `wait` crate on real threads.
+#![allow(clippy::unwrap_used)] // A test fails by panicking, helpers included.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

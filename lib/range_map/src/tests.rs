@@ -94,6 +94,22 @@ fn ends_move_up_to_the_neighbours() {
 }
 
 #[test]
+fn only_neighbours_that_touch_are_joined() {
+    let mut map = RangeMap::new();
+    for start in [0, 10, 30, 40, 50] {
+        map.insert(start..start + 10, ()).unwrap();
+    }
+    map.merge(20..40, |(), _, _| true);
+    let ranges: Vec<_> = map.iter().map(crate::Entry::range).collect();
+    assert_eq!(ranges, [0..10, 10..20, 30..50, 50..60]);
+    map.merge(0..u64::MAX, |(), upper, length| {
+        length == 10 && upper.end() == 20
+    });
+    let ranges: Vec<_> = map.iter().map(crate::Entry::range).collect();
+    assert_eq!(ranges, [0..20, 30..50, 50..60]);
+}
+
+#[test]
 fn gaps_are_found_from_both_ends() {
     let mut map = RangeMap::new();
     assert_eq!(map.find_gap_up(5, 1, 0..u64::MAX), Some(0));

@@ -6,16 +6,16 @@
 //! expired or was cancelled, its id finds nothing, also when its place has
 //! been used again.
 //!
-//! Deadlines are exact, and timers with equal deadlines expire in the order
-//! in which they were armed. That is why it is a heap and no wheel: a wheel
-//! would round deadlines or search its buckets for the next.
+//! Deadlines are exact and the next one is known at once. That is why it is a
+//! heap and no wheel: a wheel would round deadlines or search its buckets.
+//! Timers with equal deadlines expire in any order.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
 use alloc::vec::Vec;
-use indexed_heap::{IndexedHeap, Key};
+use indexed_heap::IndexedHeap;
 
 #[cfg(test)]
 mod tests;
@@ -27,42 +27,29 @@ pub struct TimerId {
     generation: u32,
 }
 
-/// What timers are ordered by.
-#[derive(Clone, Copy, Debug)]
-struct Due {
-    deadline: u64,
-    /// Counts armings, to order equal deadlines.
-    armed: u64,
-}
+/// Ends the chain of vacant places.
+const NO_SLOT: u32 = u32::MAX;
 
-impl Due {
-    /// Both fields as one number: compared without a branch.
-    #[inline]
-    const fn rank(self) -> u128 {
-        (self.deadline as u128) << 64 | self.armed as u128
-    }
-}
-
-impl Key for Due {
-    #[inline]
-    fn precedes(self, other: Self) -> bool {
-        self.rank() < other.rank()
-    }
+#[derive(Debug)]
+enum State<T> {
+    Armed(T),
+    /// With the next vacant place.
+    Vacant(u32),
 }
 
 #[derive(Debug)]
 struct Place<T> {
     generation: u32,
-    value: Option<T>,
+    state: State<T>,
 }
 
 /// The armed timers.
 #[derive(Debug)]
 pub struct TimerQueue<T> {
     places: Vec<Place<T>>,
-    vacant: Vec<u32>,
-    heap: IndexedHeap<Due>,
-    armed: u64,
+    /// The first vacant place.
+    vacant: u32,
+    heap: IndexedHeap<u64>,
 }
 
 impl<T> TimerQueue<T> {
@@ -71,24 +58,20 @@ impl<T> TimerQueue<T> {
     pub const fn new() -> Self {
         Self {
             places: Vec::new(),
-            vacant: Vec::new(),
+            vacant: NO_SLOT,
             heap: IndexedHeap::new(),
-            armed: 0,
         }
     }
 
     /// Makes room for `count` timers in all. With it in time, no other call
     /// allocates.
     pub fn reserve(&mut self, count: usize) {
-        let more = count.saturating_sub(self.places.len());
-        self.places.reserve(more);
-        self.vacant.reserve(count.saturating_sub(self.vacant.len()));
         for slot in self.places.len()..count {
             self.places.push(Place {
                 generation: 0,
-                value: None,
+                state: State::Vacant(self.vacant),
             });
-            self.vacant.push(slot as u32);
+            self.vacant = slot as u32;
         }
         self.heap.reserve(self.places.len());
     }
@@ -96,22 +79,18 @@ impl<T> TimerQueue<T> {
     /// Arms a timer.
     #[inline]
     pub fn insert(&mut self, deadline: u64, value: T) -> TimerId {
-        if self.vacant.is_empty() {
+        if self.vacant == NO_SLOT {
             self.reserve(self.places.len() * 2 + 8);
         }
-        let slot = self.vacant.pop().expect("invariant: room was just made");
+        let slot = self.vacant;
         let place = &mut self.places[slot as usize];
-        place.value = Some(value);
+        if let State::Vacant(next) = place.state {
+            self.vacant = next;
+        }
+        place.state = State::Armed(value);
         let generation = place.generation;
-        self.push(deadline, slot);
+        self.heap.push(deadline, slot);
         TimerId { slot, generation }
-    }
-
-    #[inline]
-    fn push(&mut self, deadline: u64, slot: u32) {
-        let armed = self.armed;
-        self.armed += 1;
-        self.heap.push(Due { deadline, armed }, slot);
     }
 
     /// Disarms a timer; its value, or none if it has expired or was cancelled.
@@ -124,13 +103,12 @@ impl<T> TimerQueue<T> {
         self.vacate(id.slot)
     }
 
-    /// Moves an armed timer to another deadline, behind others that have it
-    /// already. False if it is not armed.
+    /// Moves an armed timer to another deadline. False if it is not armed.
     pub fn rearm(&mut self, id: TimerId, deadline: u64) -> bool {
         let armed = self.is_armed(id);
         if armed {
             self.heap.remove(id.slot);
-            self.push(deadline, id.slot);
+            self.heap.push(deadline, id.slot);
         }
         armed
     }
@@ -148,26 +126,26 @@ impl<T> TimerQueue<T> {
         if place.generation != id.generation {
             return None;
         }
-        self.heap.key(id.slot).map(|due| due.deadline)
+        self.heap.key(id.slot)
     }
 
     /// The earliest deadline.
     #[must_use]
     #[inline]
     pub fn next_deadline(&self) -> Option<u64> {
-        self.heap.top().map(|(due, _)| due.deadline)
+        self.heap.top().map(|(deadline, _)| deadline)
     }
 
     /// Takes one timer whose deadline is not after `now`, the earliest first.
     /// For owners that must let go of the queue between two timers.
     #[inline]
     pub fn pop_expired(&mut self, now: u64) -> Option<(u64, T)> {
-        let (due, slot) = self.heap.top()?;
-        if due.deadline > now {
+        let (deadline, slot) = self.heap.top()?;
+        if deadline > now {
             return None;
         }
         self.heap.pop();
-        self.vacate(slot).map(|value| (due.deadline, value))
+        self.vacate(slot).map(|value| (deadline, value))
     }
 
     /// Takes all timers whose deadlines are not after `now` and calls `each`
@@ -196,10 +174,17 @@ impl<T> TimerQueue<T> {
     #[inline]
     fn vacate(&mut self, slot: u32) -> Option<T> {
         let place = &mut self.places[slot as usize];
-        let value = place.value.take();
-        place.generation = place.generation.wrapping_add(1);
-        self.vacant.push(slot);
-        value
+        match core::mem::replace(&mut place.state, State::Vacant(self.vacant)) {
+            State::Armed(value) => {
+                place.generation = place.generation.wrapping_add(1);
+                self.vacant = slot;
+                Some(value)
+            }
+            vacant => {
+                place.state = vacant;
+                None
+            }
+        }
     }
 }
 

@@ -85,9 +85,13 @@ proptest! {
                 Step::Expire(by) => {
                     now += by;
                     let later = model.split_off(&(now + 1, 0));
-                    let expected: Vec<_> = model.iter().map(|(key, v)| (key.0, *v)).collect();
+                    let mut expected: Vec<_> = model.iter().map(|(key, v)| (key.0, *v)).collect();
                     let mut seen = Vec::new();
-                    queue.expire(now, |deadline, value| seen.push((deadline, value)));
+                    let number = queue.expire(now, |deadline, value| seen.push((deadline, value)));
+                    prop_assert_eq!(number, expected.len());
+                    prop_assert!(seen.is_sorted_by_key(|(deadline, _)| *deadline));
+                    seen.sort_unstable();
+                    expected.sort_unstable();
                     prop_assert_eq!(seen, expected);
                     model = later;
                 }

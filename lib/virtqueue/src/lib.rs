@@ -32,5 +32,5 @@ mod slots;
 pub use error::{AddError, DeviceError, LayoutError};
 pub use layout::{DEFAULT_SIZE, Layout, MAX_SIZE};
 pub use memory::QueueMemory;
-pub use queue::{Completion, Queue, QueueFeatures, Rejected};
+pub use queue::{Completion, Draft, Queue, QueueFeatures, Rejected};
 pub use segment::Segment;

@@ -66,13 +66,6 @@ pub struct Queue<M, T> {
     broken: Option<DeviceError>,
 }
 
-/// Scatter list as it is written to the device, with what was checked.
-struct Chain {
-    count: u16,
-    tail: u16,
-    writable: u32,
-}
-
 impl<M: QueueMemory, T> Queue<M, T> {
     /// An empty queue in `memory`, whose contents are lost.
     ///
@@ -173,6 +166,30 @@ impl<M: QueueMemory, T> Queue<M, T> {
         self.broken
     }
 
+    /// Begins a request. Nothing of it is queued before [`Draft::finish`].
+    ///
+    /// # Errors
+    /// [`AddError::Full`] or [`AddError::Broken`].
+    #[inline]
+    pub fn begin(&mut self) -> Result<Draft<'_, M, T>, AddError> {
+        if self.broken.is_some() {
+            return Err(AddError::Broken);
+        }
+        let head = self.next_id().ok_or(AddError::Full)?;
+        let table = match self.uses_indirect() {
+            true => Some(self.layout.indirect_table(head)),
+            false => None,
+        };
+        Ok(Draft {
+            table,
+            last: None,
+            at: head,
+            count: 0,
+            writable: 0,
+            queue: self,
+        })
+    }
+
     /// Queues a request of `segments`, those the device reads first. The
     /// device sees it after [`Queue::publish`]. Returns the request's id.
     ///
@@ -183,86 +200,19 @@ impl<M: QueueMemory, T> Queue<M, T> {
         segments: impl IntoIterator<Item = Segment>,
         token: T,
     ) -> Result<u16, Rejected<T>> {
-        let chain = match self.write(segments.into_iter()) {
-            Ok(chain) => chain,
+        let mut draft = match self.begin() {
+            Ok(draft) => draft,
             Err(error) => return Err(Rejected { error, token }),
         };
-        let head = self
-            .slots
-            .take(chain.count, chain.tail, chain.writable, token);
-        self.memory
-            .write_u16(self.layout.available_entry(self.available), head);
-        self.available = self.available.wrapping_add(1);
-        Ok(head)
-    }
-
-    fn write(&self, segments: impl Iterator<Item = Segment>) -> Result<Chain, AddError> {
-        if self.broken.is_some() {
-            Err(AddError::Broken)
-        } else if self.slots.free_count() == 0 {
-            Err(AddError::Full)
-        } else if self.uses_indirect() {
-            self.write_indirect(segments)
-        } else {
-            self.write_direct(segments)
+        for segment in segments {
+            if let Err(error) = draft.push(segment) {
+                return Err(Rejected { error, token });
+            }
         }
+        draft.finish(token)
     }
 
-    /// Fills the indirect table of the first free descriptor, which then
-    /// stands for the whole request.
-    fn write_indirect(&self, segments: impl Iterator<Item = Segment>) -> Result<Chain, AddError> {
-        let head = self.slots.free_head();
-        let table = self.layout.indirect_table(head);
-        let allowed = self.layout.segments();
-        let (count, last, writable) = write_chain(segments, |index, segment, link| {
-            if index >= allowed {
-                return Err(AddError::TooManySegments { allowed });
-            }
-            let next = link.then_some(index + 1);
-            self.write_descriptor(table + usize::from(index) * DESCRIPTOR, segment, next);
-            Ok(())
-        })?;
-        if count == 1 {
-            // A table of one entry would only cost the device a read.
-            self.write_descriptor(self.layout.descriptor(head), last, None);
-        } else {
-            let offset = self.layout.descriptor(head);
-            let length = u64::from(count) * DESCRIPTOR as u64;
-            self.memory
-                .write_u64(offset, self.memory.device_address(table));
-            self.memory.write_u64(offset + 8, length | FLAG_INDIRECT);
-        }
-        Ok(Chain {
-            count: 1,
-            tail: head,
-            writable,
-        })
-    }
-
-    /// Chains free descriptors, one for each segment.
-    fn write_direct(&self, segments: impl Iterator<Item = Segment>) -> Result<Chain, AddError> {
-        let free = self.slots.free_count();
-        let allowed = self.layout.size();
-        let (mut tail, mut next) = (self.slots.free_head(), self.slots.free_head());
-        let (count, _, writable) = write_chain(segments, |index, segment, link| {
-            if index >= allowed {
-                return Err(AddError::TooManySegments { allowed });
-            }
-            if index >= free {
-                return Err(AddError::Full);
-            }
-            tail = next;
-            next = self.slots.next(tail);
-            self.write_descriptor(self.layout.descriptor(tail), segment, link.then_some(next));
-            Ok(())
-        })?;
-        Ok(Chain {
-            count,
-            tail,
-            writable,
-        })
-    }
-
+    #[inline]
     fn write_descriptor(&self, offset: usize, segment: Segment, next: Option<u16>) {
         let mut word = u64::from(segment.length);
         if segment.device_writes {
@@ -379,41 +329,126 @@ impl<M: QueueMemory, T> Queue<M, T> {
     }
 }
 
+/// A request that is being put together. Dropping it leaves no trace.
+pub struct Draft<'a, M, T> {
+    queue: &'a mut Queue<M, T>,
+    /// Offset of the indirect table, if there is one.
+    table: Option<usize>,
+    /// The newest segment, written when it is known whether another follows.
+    last: Option<Segment>,
+    /// The entry of `last`, or the first one: an index into the indirect
+    /// table, or a descriptor.
+    at: u16,
+    count: u16,
+    writable: u32,
+}
+
+impl<M: QueueMemory, T> Draft<'_, M, T> {
+    /// Appends a segment; those the device reads come first.
+    ///
+    /// # Errors
+    /// [`AddError`]; the draft is to be dropped then.
+    #[inline]
+    pub fn push(&mut self, segment: Segment) -> Result<(), AddError> {
+        if segment.length == 0 {
+            return Err(AddError::EmptySegment);
+        }
+        if segment.device_writes {
+            self.writable = self
+                .writable
+                .checked_add(segment.length)
+                .ok_or(AddError::TooLong)?;
+        }
+        match self.last {
+            Some(last) if last.device_writes && !segment.device_writes => {
+                return Err(AddError::ReadAfterWrite);
+            }
+            Some(last) => self.link(last)?,
+            // The indirect table is filled from its beginning.
+            None if self.table.is_some() => self.at = 0,
+            None => {}
+        }
+        self.last = Some(segment);
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Writes `last` with a link to the entry that follows it.
+    #[inline]
+    fn link(&mut self, last: Segment) -> Result<(), AddError> {
+        let allowed = self.queue.max_segments();
+        if self.count >= allowed {
+            return Err(AddError::TooManySegments { allowed });
+        }
+        let (offset, next) = match self.table {
+            Some(table) => (table + usize::from(self.at) * DESCRIPTOR, self.at + 1),
+            None if self.count >= self.queue.slots.free_count() => return Err(AddError::Full),
+            None => (
+                self.queue.layout.descriptor(self.at),
+                self.queue.slots.next(self.at),
+            ),
+        };
+        self.queue.write_descriptor(offset, last, Some(next));
+        self.at = next;
+        Ok(())
+    }
+
+    /// Queues the request; the device sees it after [`Queue::publish`].
+    /// Returns its id.
+    ///
+    /// # Errors
+    /// [`Rejected`] with [`AddError::Empty`] if it has no segment.
+    #[inline]
+    pub fn finish(self, token: T) -> Result<u16, Rejected<T>> {
+        let Self {
+            queue,
+            table,
+            last,
+            at,
+            count,
+            writable,
+        } = self;
+        let Some(last) = last else {
+            return Err(Rejected {
+                error: AddError::Empty,
+                token,
+            });
+        };
+        let (layout, head) = (queue.layout, queue.slots.free_head());
+        let (descriptors, tail) = match table {
+            // A table of one entry would only cost the device a read.
+            Some(_) if count == 1 => {
+                queue.write_descriptor(layout.descriptor(head), last, None);
+                (1, head)
+            }
+            Some(table) => {
+                queue.write_descriptor(table + usize::from(at) * DESCRIPTOR, last, None);
+                let length = u64::from(count) * DESCRIPTOR as u64;
+                let offset = layout.descriptor(head);
+                queue
+                    .memory
+                    .write_u64(offset, queue.memory.device_address(table));
+                queue.memory.write_u64(offset + 8, length | FLAG_INDIRECT);
+                (1, head)
+            }
+            None => {
+                queue.write_descriptor(layout.descriptor(at), last, None);
+                (count, at)
+            }
+        };
+        queue.slots.take(descriptors, tail, writable, token);
+        queue
+            .memory
+            .write_u16(layout.available_entry(queue.available), head);
+        queue.available = queue.available.wrapping_add(1);
+        Ok(head)
+    }
+}
+
 /// Whether moving an index from `old` to `new` passes `event` (virtio 1.2,
 /// section 2.7.10).
 pub(crate) fn passes(event: u16, old: u16, new: u16) -> bool {
     new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
-}
-
-/// Hands each segment to `write` with its index and whether another follows.
-/// Returns their number, the last one, and the bytes the device may write.
-fn write_chain(
-    mut segments: impl Iterator<Item = Segment>,
-    mut write: impl FnMut(u16, Segment, bool) -> Result<(), AddError>,
-) -> Result<(u16, Segment, u32), AddError> {
-    let mut current = segments.next().ok_or(AddError::Empty)?;
-    let mut count = 0;
-    let mut writable = 0u32;
-    loop {
-        if current.length == 0 {
-            return Err(AddError::EmptySegment);
-        }
-        if current.device_writes {
-            writable = writable
-                .checked_add(current.length)
-                .ok_or(AddError::TooLong)?;
-        }
-        let next = segments.next();
-        write(count, current, next.is_some())?;
-        count += 1;
-        let Some(next) = next else {
-            return Ok((count, current, writable));
-        };
-        if current.device_writes && !next.device_writes {
-            return Err(AddError::ReadAfterWrite);
-        }
-        current = next;
-    }
 }
 
 #[cfg(test)]

@@ -68,8 +68,9 @@ impl<T> Slots<T> {
     }
 
     /// Takes the first `count` free descriptors for a request, of which
-    /// `tail` is the last; returns its head.
-    pub fn take(&mut self, count: u16, tail: u16, writable: u32, token: T) -> u16 {
+    /// `tail` is the last.
+    #[inline]
+    pub fn take(&mut self, count: u16, tail: u16, writable: u32, token: T) {
         let head = self.free_head;
         self.free_head = self.next(tail);
         self.free_count -= count;
@@ -80,7 +81,6 @@ impl<T> Slots<T> {
         slot.writable = writable;
         slot.count = count;
         self.next_sequence += 1;
-        head
     }
 
     /// Ends the request that the device completed by `id`, which it says to

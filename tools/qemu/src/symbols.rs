@@ -53,6 +53,19 @@ impl Symbols {
         (offset < 0x10_0000).then_some((name, offset))
     }
 
+    /// `text` with a symbol behind every line that is nothing but an address, as bare backtraces are.
+    pub fn annotate(&self, text: &str) -> String {
+        let annotated = text.lines().map(|line| {
+            let digits = line.trim().strip_prefix("0x");
+            let address = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+            match address.and_then(|address| self.lookup(address)) {
+                Some((name, offset)) => format!("{line} {name}+{offset:#x}"),
+                None => line.to_owned(),
+            }
+        });
+        annotated.collect::<Vec<_>>().join("\n")
+    }
+
     /// `address` as text, with its symbol where there is one.
     pub fn describe(&self, address: u64) -> String {
         match self.lookup(address) {
@@ -75,6 +88,13 @@ mod tests {
         assert_eq!(symbols.lookup(0x1fff), Some(("start", 0xfff)));
         assert_eq!(symbols.lookup(0x2004), Some(("<a as b>::go", 4)));
         assert_eq!(symbols.lookup(0xffff_ffff_8000_0000), None);
+    }
+
+    #[test]
+    fn bare_addresses_are_named() {
+        let symbols = Symbols::parse("1000 start\n");
+        let text = symbols.annotate("panic at 0x1004\n  0x1004\n  0x10\n  start");
+        assert_eq!(text, "panic at 0x1004\n  0x1004 start+0x4\n  0x10\n  start");
     }
 
     #[test]

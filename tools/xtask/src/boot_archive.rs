@@ -27,11 +27,18 @@ pub const GUEST_CLOCK: &str = "bench_boot";
 /// Where that initrd lies.
 pub const BENCH_INITRD: &str = "vm/bench_initrd";
 
-/// What a guest of the tests and of the demo needs beyond what Debian builds in.
-const GUEST_MODULES: [&str; 4] = ["virtio_pci", "virtio_blk", "virtio_console", "virtio_rng"];
+/// What a guest needs beyond what Debian builds in: its disks, consoles and entropy.
+const VIRTIO: [&str; 4] = ["virtio_pci", "virtio_blk", "virtio_console", "virtio_rng"];
+/// And to hear the power button.
+const BUTTON: [&str; 2] = ["button", "evdev"];
 
 /// The guest's process 1 is busybox's, which hears when somebody types `poweroff`.
-const GUEST_INITTAB: &str = "::respawn:/bin/cttyhack /bin/sh -l\n";
+const GUEST_INITTAB: &str = "\
+::respawn:/bin/cttyhack /bin/sh -l
+::respawn:/sbin/acpid -f -l /dev/null -p /run/acpid.pid
+";
+/// What happens when the power button is pressed; busybox's acpid knows it by this name.
+const BUTTON_HANDLER: &str = "etc/acpi/PWRF/00000080";
 /// What its shell says first.
 const GUEST_PROFILE: &str = "\
 echo
@@ -102,19 +109,34 @@ fn guest_initrd(house: &House, kernel: &DebianKernel) -> Result<PathBuf> {
     let files = [
         ("etc/inittab".to_owned(), 0o644, GUEST_INITTAB.into()),
         ("etc/profile".to_owned(), 0o644, GUEST_PROFILE.into()),
+        (
+            BUTTON_HANDLER.to_owned(),
+            0o755,
+            "#!/bin/sh\npoweroff\n".into(),
+        ),
     ];
-    initrd(house, kernel, "guest.cpio", &files, "exec /sbin/init")
+    let modules = [&VIRTIO[..], &BUTTON[..]].concat();
+    initrd(
+        house,
+        kernel,
+        "guest.cpio",
+        &modules,
+        &files,
+        "exec /sbin/init",
+    )
 }
 
 /// Builds the initrd of a guest whose boot is measured: its process 1 prints the time and powers off.
 pub fn bench_initrd(house: &House, kernel: &DebianKernel, clock: &World) -> Result<PathBuf> {
     let program = ("bin/clock".to_owned(), 0o755, read(&clock.file)?);
+    let script = "clock guest\npoweroff -f";
     initrd(
         house,
         kernel,
         "bench-guest.cpio",
+        &VIRTIO,
         &[program],
-        "clock guest\npoweroff -f",
+        script,
     )
 }
 
@@ -122,6 +144,7 @@ fn initrd(
     house: &House,
     kernel: &DebianKernel,
     name: &str,
+    modules: &[&str],
     files: &[(String, u32, Vec<u8>)],
     script: &str,
 ) -> Result<PathBuf> {
@@ -129,7 +152,7 @@ fn initrd(
         busybox: &debian_kernel::busybox(house)?,
         applets: &debian_kernel::applets(house)?,
         modules: &kernel.modules,
-        wanted: &GUEST_MODULES,
+        wanted: modules,
         parameters: &[],
         files,
         script,

@@ -9,9 +9,12 @@ pub const BLOCK_LEN: u64 = 12;
 /// SLP_TYP that means soft off on this board.
 pub const SLEEP_TYPE_S5: u16 = 5;
 
+const GLOBAL_LOCK: u16 = 1 << 5;
 const POWER_BUTTON: u16 = 1 << 8;
+const CLOCK_ALARM: u16 = 1 << 10;
 const STATUS_BITS: u16 = POWER_BUTTON;
-const ENABLE_BITS: u16 = POWER_BUTTON;
+/// Events that never happen here can still be enabled: guests insist on it.
+const ENABLE_BITS: u16 = GLOBAL_LOCK | POWER_BUTTON | CLOCK_ALARM;
 const SCI_ENABLE: u16 = 1;
 const SLEEP_ENABLE: u16 = 1 << 13;
 const SLEEP_TYPE_SHIFT: u16 = 10;
@@ -124,6 +127,14 @@ mod tests {
         pm.write(0, &POWER_BUTTON.to_le_bytes());
         assert!(!pm.interrupt());
         assert_eq!(read_u16(&pm, 0), 0);
+    }
+
+    #[test]
+    fn fixed_events_can_be_enabled_and_stay_silent() {
+        let mut pm = PowerManagement::new();
+        pm.write(2, &0xFFFFu16.to_le_bytes());
+        assert_eq!(read_u16(&pm, 2), ENABLE_BITS);
+        assert!(!pm.interrupt());
     }
 
     #[test]

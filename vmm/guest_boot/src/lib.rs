@@ -113,3 +113,6 @@ fn load_initrd(
     memory.read_exact_volatile_from(GuestAddress(start), file, len as usize)?;
     Ok(Module { start, len })
 }
+
+#[cfg(test)]
+mod tests;

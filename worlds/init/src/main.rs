@@ -19,7 +19,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use anyhow::{Context, Result, bail};
-use signal_hook::consts::{SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use children::{Children, Ended};
 use monitors::Monitors;
@@ -71,11 +71,14 @@ fn start() -> Result<Host> {
 }
 
 fn forward_signals(sender: Sender<Event>) -> Result<()> {
-    let mut signals = signal_hook::iterator::Signals::new([SIGUSR1, SIGUSR2, SIGTERM])
-        .context("Cannot listen for signals")?;
+    let mut signals =
+        signal_hook::iterator::Signals::new([SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGQUIT])
+            .context("Cannot listen for signals")?;
     let forward = move || {
-        for _ in signals.forever() {
-            if sender.send(Event::PowerOff).is_err() {
+        for signal in signals.forever() {
+            // Keys typed while nobody has the terminal are no reason to end the host.
+            let is_key = matches!(signal, SIGINT | SIGQUIT);
+            if !is_key && sender.send(Event::PowerOff).is_err() {
                 return;
             }
         }

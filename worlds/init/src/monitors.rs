@@ -50,7 +50,6 @@ impl Monitors {
             let errors = out.try_clone().context("Cannot duplicate a log file")?;
             let mut command = Command::new(MONITOR);
             command
-                .arg("run")
                 .arg(&file)
                 .stdin(Stdio::null())
                 .stdout(out)

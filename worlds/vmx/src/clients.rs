@@ -204,3 +204,111 @@ fn send(
 fn is_later(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backlog::KEPT;
+
+    struct Desk {
+        poller: Poller,
+        clients: Clients,
+        output: ConsoleOutput,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            let output = ConsoleOutput::to_backlog().unwrap();
+            Self {
+                poller: Poller::new().unwrap(),
+                clients: Clients::default(),
+                output,
+            }
+        }
+
+        fn attach(&mut self, make: fn(UnixStream) -> Client) -> UnixStream {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            theirs.set_nonblocking(true).unwrap();
+            self.clients.add(&self.poller, make(ours));
+            theirs
+        }
+
+        fn send(&mut self) {
+            self.output.flush_now();
+            self.clients.send_output(&self.poller, &self.output);
+        }
+    }
+
+    fn received(stream: &mut UnixStream) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut chunk = [0; 4096];
+        while let Ok(len @ 1..) = stream.read(&mut chunk) {
+            bytes.extend_from_slice(&chunk[..len]);
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_late_client_gets_the_past_and_both_get_what_follows() {
+        let mut desk = Desk::new();
+        let mut early = desk.attach(Client::console);
+        desk.output.put(b"booting\n");
+        desk.send();
+        let mut late = desk.attach(Client::console);
+        desk.output.put(b"login: ");
+        desk.send();
+        assert_eq!(received(&mut early), b"booting\nlogin: ");
+        assert_eq!(received(&mut late), b"booting\nlogin: ");
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_holds_nobody_up() {
+        let mut desk = Desk::new();
+        let mut slow = desk.attach(Client::console);
+        let line = [b'x'; 1023];
+        for _ in 0..4 * KEPT / 1024 * 8 {
+            desk.output.put(&line);
+            desk.output.put(b"\n");
+            desk.send();
+        }
+        let mut end = Vec::new();
+        loop {
+            let more = received(&mut slow);
+            if more.is_empty() {
+                break;
+            }
+            end = more;
+            desk.send();
+        }
+        assert!(end.ends_with(b"xx\n"));
+    }
+
+    #[test]
+    fn typing_and_requests_are_told_apart_and_ends_noticed() {
+        let mut desk = Desk::new();
+        let mut console = desk.attach(Client::console);
+        let mut control = desk.attach(Client::control);
+        console.write_all(b"ls\r").unwrap();
+        control.write_all(b"sta").unwrap();
+        assert!(matches!(desk.clients.read(0, &desk.poller), Read::Typed(b) if b == b"ls\r"));
+        assert!(matches!(desk.clients.read(1, &desk.poller), Read::Lines(l) if l.is_empty()));
+        control.write_all(b"tus\n").unwrap();
+        assert!(matches!(desk.clients.read(1, &desk.poller), Read::Lines(l) if l == ["status\n"]));
+        desk.clients.answer(1, &desk.poller, "ok fine");
+        assert_eq!(received(&mut control), b"ok fine\n");
+        assert!(desk.clients.has_console());
+        drop(console);
+        assert!(matches!(desk.clients.read(0, &desk.poller), Read::Nothing));
+        assert!(!desk.clients.has_console());
+    }
+
+    #[test]
+    fn an_endless_line_ends_the_connection() {
+        let mut desk = Desk::new();
+        let mut control = desk.attach(Client::control);
+        control.write_all(&[b'x'; control::LINE_MAX + 1]).unwrap();
+        assert!(matches!(desk.clients.read(0, &desk.poller), Read::Nothing));
+        assert_eq!(control.read(&mut [0; 1]).unwrap(), 0);
+    }
+}

@@ -66,7 +66,9 @@ fn main() -> ExitCode {
 /// A sentence: why nothing was started.
 fn run(arguments: &Arguments) -> Result<Option<Outcome>, String> {
     let config = read_config(&arguments.config)?;
-    let kernel = open(&config.kernel, "kernel")?;
+    let mut kernel = open(&config.kernel, "kernel")?;
+    guest_boot::image::identify(&mut kernel)
+        .map_err(|error| format!("kernel {}: {error}", config.kernel.display()))?;
     let initrd = config
         .initrd
         .as_deref()

@@ -7,6 +7,12 @@ use std::sync::{Arc, OnceLock};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OutOfMemory;
 
+impl From<OutOfMemory> for abi::Errno {
+    fn from(_: OutOfMemory) -> Self {
+        Self::ENOMEM
+    }
+}
+
 #[derive(Debug)]
 struct Books {
     used: AtomicU64,
@@ -93,11 +99,5 @@ mod tests {
         drop(two);
         let _three = account.charge(3).unwrap();
         assert_eq!(account.used(), 3);
-    }
-}
-
-impl From<OutOfMemory> for abi::Errno {
-    fn from(_: OutOfMemory) -> Self {
-        Self::ENOMEM
     }
 }

@@ -67,25 +67,34 @@ impl Root {
         task::with_table(|active| active.is_some_and(|it| std::ptr::eq(it, self)))
     }
 
-    /// The frame that an access from ring 3 to `va` reaches, as a CPU finds it.
-    pub(crate) fn translate(&self, va: u64, need: Prot) -> Option<Frame> {
-        let page = va & !(PAGE_SIZE as u64 - 1);
+    /// Makes an access from ring 3 to `va` as a CPU does: `access` gets the frame
+    /// that is found, while nobody changes the table or flushes. `None` is a
+    /// page fault.
+    pub(crate) fn access<R>(
+        &self,
+        va: u64,
+        need: Prot,
+        access: impl FnOnce(&Frame, usize) -> R,
+    ) -> Option<R> {
+        let offset = va as usize % PAGE_SIZE;
+        let page = va - offset as u64;
         let need = need | Prot::READ;
         let mut entries = self.lock();
         if let Some((frame, prot)) = entries.buffer.get(&page)
             && prot.contains(need)
         {
-            let frame = frame.upgrade();
-            return Some(frame.expect("an access through a stale translation to a freed frame"));
+            let stale = "an access through a stale translation to a freed frame";
+            return Some(access(&frame.upgrade().expect(stale), offset));
         }
         let mapping = entries.pages.get_mut(&page)?;
         if !mapping.prot.contains(need) {
             return None;
         }
         mapping.is_dirty |= need.contains(Prot::WRITE);
-        let (frame, prot) = (mapping.frame.clone(), mapping.prot);
-        entries.buffer.insert(page, (frame.downgrade(), prot));
-        Some(frame)
+        let (frame, prot) = (mapping.frame.downgrade(), mapping.prot);
+        let result = access(&mapping.frame, offset);
+        entries.buffer.insert(page, (frame, prot));
+        Some(result)
     }
 }
 
@@ -220,6 +229,17 @@ impl PageTable {
             .pages
             .get(&(va & !(PAGE_SIZE as u64 - 1)))
             .cloned()
+    }
+
+    /// The first address in `range` at which a page is mapped.
+    #[must_use]
+    pub fn next_mapped(&self, range: Range<u64>) -> Option<u64> {
+        self.root
+            .lock()
+            .pages
+            .range(range)
+            .next()
+            .map(|(&va, _)| va)
     }
 
     /// Calls `visit` for every mapped page in `range`.

@@ -153,9 +153,19 @@ pub fn is_mapped(address: u64) -> bool {
     if ROOT.load(Ordering::Relaxed) == 0 {
         return true;
     }
-    // SAFETY: kernel tables are never freed.
-    let leaf = unsafe { table::find(kernel_root(), address) };
-    leaf.is_some_and(|leaf| leaf.load(Ordering::Relaxed) & PRESENT != 0)
+    let mut table = kernel_root();
+    for level in (0..4).rev() {
+        // SAFETY: kernel tables are never freed.
+        let entry = unsafe { table::entries(table) }[table::index(address, level)].load(Ordering::Acquire);
+        if entry & PRESENT == 0 {
+            return false;
+        }
+        if entry & LARGE != 0 {
+            return true;
+        }
+        table = entry & ADDRESS;
+    }
+    true
 }
 
 /// Maps fresh memory at `start..end`, a kernel stack.

@@ -14,6 +14,7 @@
 //! | `kernel_table` | the kernel's half: image, direct map, stacks, devices |
 
 mod account;
+mod dma;
 mod flush;
 mod frame;
 mod frames;
@@ -25,6 +26,7 @@ mod physical;
 mod table;
 
 pub use account::{Account, Charge};
+pub use dma::DmaMemory;
 pub use flush::Flush;
 pub use frame::{Frame, PhysAddr};
 pub use frames::{FrameStatistics, statistics};

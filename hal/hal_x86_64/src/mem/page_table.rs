@@ -106,22 +106,13 @@ impl PageTable {
     /// An empty address space, its tables charged to `account`.
     pub fn new(account: &Account) -> Result<Self, OutOfMemory> {
         let frame = Frame::zeroed(account)?;
-        for slot in ENTRIES / 2..ENTRIES {
-            // SAFETY: the kernel's root is never freed.
-            let entry =
-                unsafe { table::entries(super::kernel_root()) }[slot].load(Ordering::Relaxed);
-            if entry != 0 {
-                frame.write_u64(slot * 8, entry);
-            }
-        }
-        let root = Arc::new(Root {
-            address: frame.into_raw(),
-            active: AtomicU64::new(0),
+        // SAFETY: the kernel's root is never freed.
+        let kernel = unsafe { table::entries(super::kernel_root()) };
+        table::for_each_used(&kernel[ENTRIES / 2..], |slot, entry| {
+            frame.write_u64((ENTRIES / 2 + slot) * 8, entry.load(Ordering::Relaxed));
         });
-        Ok(Self {
-            root,
-            account: account.clone(),
-        })
+        let root = Arc::new(Root { address: frame.into_raw(), active: AtomicU64::new(0) });
+        Ok(Self { root, account: account.clone() })
     }
 
     /// The part that tasks hold on to.
@@ -145,28 +136,16 @@ impl PageTable {
         if leaf.load(Ordering::Relaxed) != 0 {
             return Err(MapError::AlreadyMapped);
         }
-        leaf.store(
-            frame.into_raw() | table::leaf_flags(prot) | OWNED,
-            Ordering::Release,
-        );
+        leaf.store(frame.into_raw() | table::leaf_flags(prot) | OWNED, Ordering::Release);
         Ok(())
     }
 
     /// Maps `frame` in place of what is at `va`, whose frame goes into `flush`.
-    pub fn replace(
-        &mut self,
-        va: u64,
-        frame: Frame,
-        prot: Prot,
-        flush: &mut Flush,
-    ) -> Result<(), MapError> {
+    pub fn replace(&mut self, va: u64, frame: Frame, prot: Prot, flush: &mut Flush) -> Result<(), MapError> {
         check(va)?;
         // SAFETY: as `map`.
         let leaf = unsafe { table::find_or_make(self.root.address, va, &self.account) }?;
-        let old = leaf.swap(
-            frame.into_raw() | table::leaf_flags(prot) | OWNED,
-            Ordering::AcqRel,
-        );
+        let old = leaf.swap(frame.into_raw() | table::leaf_flags(prot) | OWNED, Ordering::AcqRel);
         self.retire(va, old, flush);
         Ok(())
     }
@@ -190,20 +169,13 @@ impl PageTable {
 
     /// Asks `choose` for each mapped page in `range` what it shall allow; it
     /// gets the address and what is allowed now.
-    pub fn change(
-        &mut self,
-        range: Range<u64>,
-        flush: &mut Flush,
-        mut choose: impl FnMut(u64, Prot) -> Option<Prot>,
-    ) {
+    pub fn change(&mut self, range: Range<u64>, flush: &mut Flush, mut choose: impl FnMut(u64, Prot) -> Option<Prot>) {
         let end = range.end.min(USER_END);
         // SAFETY: as `map`.
         unsafe {
             table::for_each_leaf(self.root.address, range.start, end, &mut |va, leaf| {
                 let old = leaf.load(Ordering::Relaxed);
-                let Some(prot) = choose(va, table::prot_of(old)) else {
-                    return;
-                };
+                let Some(prot) = choose(va, table::prot_of(old)) else { return };
                 let keep = ADDRESS | OWNED | DIRTY | ACCESSED;
                 // Accessed and dirty may be set by another CPU just now; a lost
                 // dirty bit would lose nothing but a hint, as nothing here
@@ -222,6 +194,13 @@ impl PageTable {
         (entry & OWNED != 0).then(|| mapping(entry))
     }
 
+    /// The first address in `range` at which a page is mapped. What has no tables
+    /// is passed over, so a large empty range costs little.
+    pub fn next_mapped(&self, range: Range<u64>) -> Option<u64> {
+        // SAFETY: the root lives; `&self` keeps changes away.
+        unsafe { table::first_leaf(self.root.address, range.start & !0xfff, range.end.min(USER_END)) }
+    }
+
     /// Calls `visit` for every mapped page in `range`.
     pub fn for_each(&self, range: Range<u64>, mut visit: impl FnMut(u64, Mapping)) {
         let end = range.end.min(USER_END);
@@ -236,12 +215,7 @@ impl PageTable {
     fn retire(&self, va: u64, old: u64, flush: &mut Flush) {
         if old & OWNED != 0 {
             // SAFETY: the leaf held this reference and is overwritten.
-            flush.retire(
-                &self.root,
-                va,
-                unsafe { Frame::from_raw(old & ADDRESS) },
-                old & PRESENT != 0,
-            );
+            flush.retire(&self.root, va, unsafe { Frame::from_raw(old & ADDRESS) }, old & PRESENT != 0);
         }
     }
 }
@@ -257,20 +231,12 @@ impl Drop for PageTable {
 
 fn check(va: u64) -> Result<(), MapError> {
     let is_good = va < USER_END && va.is_multiple_of(PAGE_SIZE as u64);
-    if is_good {
-        Ok(())
-    } else {
-        Err(MapError::BadAddress)
-    }
+    if is_good { Ok(()) } else { Err(MapError::BadAddress) }
 }
 
 fn mapping(entry: u64) -> Mapping {
     // SAFETY: the leaf holds a reference, which stays its own; the clone below
     // counts ours.
     let held = core::mem::ManuallyDrop::new(unsafe { Frame::from_raw(entry & ADDRESS) });
-    Mapping {
-        frame: (*held).clone(),
-        prot: table::prot_of(entry),
-        is_dirty: entry & DIRTY != 0 && entry & WRITABLE != 0,
-    }
+    Mapping { frame: (*held).clone(), prot: table::prot_of(entry), is_dirty: entry & DIRTY != 0 && entry & WRITABLE != 0 }
 }

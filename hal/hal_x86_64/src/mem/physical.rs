@@ -3,7 +3,7 @@
 use super::{Frame, frames};
 use crate::boot::BootInfo;
 use crate::layout::DIRECT_MAP;
-use boot_info::{MemoryKind, MemoryMap, PhysicalMemory, Unreadable};
+use boot_info::{MemoryKind, PhysicalMemory, Unreadable};
 use core::arch::asm;
 use core::arch::x86_64::__cpuid;
 use sync::Once;
@@ -50,32 +50,20 @@ impl PhysicalMemory for Physical {
         let length = buffer.len() as u64;
         let refused = Unreadable { address, length };
         let end = address.checked_add(length).ok_or(refused)?;
+        let first = address & !0xfff;
         let reachable = match LOADED.get() {
             None => end <= BOOT_REACH,
-            Some(loaded) => is_memory(&loaded.memory, address, end),
+            Some(_) => (first..end).step_by(4096).all(|page| super::is_mapped(DIRECT_MAP + page)),
         };
         if !reachable {
             return Err(refused);
         }
         // SAFETY: the range is in the direct map (all of the first 4 GiB before
-        // `LOADED` is set, the regions of the map after), `buffer` is the
+        // `LOADED` is set, what was found mapped after), `buffer` is the
         // caller's own.
         unsafe { copy(to_virtual(address), buffer.as_mut_ptr(), buffer.len()) }
         Ok(())
     }
-}
-
-fn is_memory(map: &MemoryMap, start: u64, end: u64) -> bool {
-    let mut page = start & !0xfff;
-    while page < end {
-        // Firmware's tables below 1 MiB stand in reserved memory, which the
-        // direct map covers there.
-        if page >= LOW_MEMORY && !map.kind_at(page).is_some_and(is_direct) {
-            return false;
-        }
-        page += 4096;
-    }
-    true
 }
 
 /// Whether the direct map covers memory of this kind.

@@ -29,6 +29,31 @@ pub(crate) const ENTRIES: usize = 512;
 pub(crate) const LEAF: u32 = 0;
 const TOP: u32 = 3;
 
+/// Entries that are looked at together: those of a cache line. Most tables are
+/// nearly empty.
+const LINE: usize = 8;
+
+/// Whether none of these entries is in use.
+#[inline]
+fn is_clear(line: &[AtomicU64]) -> bool {
+    line.iter().fold(0, |all, entry| all | entry.load(Ordering::Relaxed)) == 0
+}
+
+/// Calls `visit` for each entry of `table` that is in use, with its place.
+#[inline]
+pub(crate) fn for_each_used(table: &[AtomicU64], mut visit: impl FnMut(usize, &AtomicU64)) {
+    for (line, entries) in table.as_chunks::<LINE>().0.iter().enumerate() {
+        if is_clear(entries) {
+            continue;
+        }
+        for (place, entry) in entries.iter().enumerate() {
+            if entry.load(Ordering::Relaxed) != 0 {
+                visit(line * LINE + place, entry);
+            }
+        }
+    }
+}
+
 /// Bytes that one entry of `level` covers.
 #[inline]
 pub(crate) const fn span(level: u32) -> u64 {
@@ -121,11 +146,7 @@ pub(crate) unsafe fn find_table(root: u64, address: u64) -> Option<u64> {
 ///
 /// # Safety
 /// As [`find`], and the caller alone changes these tables meanwhile.
-pub(crate) unsafe fn find_or_make(
-    root: u64,
-    address: u64,
-    account: &Account,
-) -> Result<&'static AtomicU64, OutOfMemory> {
+pub(crate) unsafe fn find_or_make(root: u64, address: u64, account: &Account) -> Result<&'static AtomicU64, OutOfMemory> {
     let mut table = root;
     let mut level = TOP;
     while level > LEAF {
@@ -145,47 +166,85 @@ pub(crate) unsafe fn find_or_make(
     Ok(&unsafe { entries(table) }[index(address, LEAF)])
 }
 
+/// The table of the leaf entry for `address`, or the next address that may have
+/// one.
+///
+/// # Safety
+/// As [`find`].
+#[inline]
+unsafe fn leaf_table(root: u64, address: u64) -> Result<&'static [AtomicU64; ENTRIES], Option<u64>> {
+    let mut table = root;
+    let mut level = TOP;
+    while level > LEAF {
+        // SAFETY: `table` is the root or was pointed to by a present entry.
+        let entry = unsafe { entries(table) }[index(address, level)].load(Ordering::Acquire);
+        if entry & PRESENT == 0 {
+            return Err((address & !(span(level) - 1)).checked_add(span(level)));
+        }
+        table = entry & ADDRESS;
+        level -= 1;
+    }
+    // SAFETY: as above.
+    Ok(unsafe { entries(table) })
+}
+
 /// Calls `visit` on every leaf entry in use within `start..end`, passing over
 /// what has no tables.
 ///
 /// # Safety
 /// As [`find_or_make`].
-pub(crate) unsafe fn for_each_leaf(
-    root: u64,
-    start: u64,
-    end: u64,
-    visit: &mut dyn FnMut(u64, &AtomicU64),
-) {
+pub(crate) unsafe fn for_each_leaf(root: u64, start: u64, end: u64, visit: &mut dyn FnMut(u64, &AtomicU64)) {
     let mut address = start;
-    'next: while address < end {
-        let mut table = root;
-        let mut level = TOP;
-        while level > LEAF {
-            // SAFETY: `table` is the root or was pointed to by a present entry.
-            let entry = unsafe { entries(table) }[index(address, level)].load(Ordering::Acquire);
-            if entry & PRESENT == 0 {
-                let Some(next) = (address & !(span(level) - 1)).checked_add(span(level)) else {
-                    return;
-                };
+    while address < end {
+        // SAFETY: passed on.
+        let leaves = match unsafe { leaf_table(root, address) } {
+            Ok(leaves) => leaves,
+            Err(Some(next)) => {
                 address = next;
-                continue 'next;
+                continue;
             }
-            table = entry & ADDRESS;
-            level -= 1;
-        }
-        // SAFETY: as above.
-        let leaves = unsafe { entries(table) };
+            Err(None) => return,
+        };
         loop {
-            let leaf = &leaves[index(address, LEAF)];
-            if leaf.load(Ordering::Relaxed) != 0 {
-                visit(address, leaf);
+            let place = index(address, LEAF);
+            if place.is_multiple_of(LINE) && is_clear(&leaves[place..place + LINE]) {
+                address += LINE as u64 * span(LEAF);
+            } else {
+                if leaves[place].load(Ordering::Relaxed) != 0 {
+                    visit(address, &leaves[place]);
+                }
+                address += span(LEAF);
             }
-            address += span(LEAF);
             if address >= end || index(address, LEAF) == 0 {
                 break;
             }
         }
     }
+}
+
+/// The first address within `start..end` whose leaf entry is in use.
+///
+/// # Safety
+/// As [`find`].
+pub(crate) unsafe fn first_leaf(root: u64, start: u64, end: u64) -> Option<u64> {
+    let mut address = start;
+    while address < end {
+        // SAFETY: passed on.
+        match unsafe { leaf_table(root, address) } {
+            Ok(leaves) => {
+                let place = index(address, LEAF);
+                if place.is_multiple_of(LINE) && is_clear(&leaves[place..place + LINE]) {
+                    address += LINE as u64 * span(LEAF);
+                } else if leaves[place].load(Ordering::Relaxed) == 0 {
+                    address += span(LEAF);
+                } else {
+                    return Some(address);
+                }
+            }
+            Err(next) => address = next?,
+        }
+    }
+    None
 }
 
 /// Frees all tables below the entries `slots` of `root`, and the frames that
@@ -202,11 +261,9 @@ pub(crate) unsafe fn free_below(root: u64, slots: core::ops::Range<usize>) {
 /// As [`free_below`].
 unsafe fn free_slots(table: u64, level: u32, slots: core::ops::Range<usize>) {
     // SAFETY: the table is the caller's to take apart.
-    for slot in unsafe { &entries(table)[slots] } {
+    let table = unsafe { entries(table) };
+    for_each_used(&table[slots], |_, slot| {
         let entry = slot.swap(0, Ordering::Relaxed);
-        if entry == 0 {
-            continue;
-        }
         if level > LEAF {
             // SAFETY: the entry owned the table below; nobody else reaches it.
             unsafe {
@@ -217,5 +274,5 @@ unsafe fn free_slots(table: u64, level: u32, slots: core::ops::Range<usize>) {
             // SAFETY: the leaf held this reference.
             drop(unsafe { Frame::from_raw(entry & ADDRESS) });
         }
-    }
+    });
 }

@@ -324,6 +324,7 @@ fn describe(kind: u16, base: u32, vectors: u16, config_length: u32) -> Simulated
         SimulatedFunction::new(crate::virtio::VENDOR, crate::virtio::FIRST_DEVICE + kind);
     function.set_bar(0, base, 0xffff_c000);
     function.set_bar(1, base + 0x8000, 0xffff_f000);
+    // Not every device has a configuration of its own.
     let mut window = |at: usize, kind: u8, start: usize, length: u32, extra: &[u8]| {
         let mut body = std::vec![16 + extra.len() as u8, kind, 0, 0, 0, 0];
         body.extend((start as u32).to_le_bytes());
@@ -332,7 +333,9 @@ fn describe(kind: u16, base: u32, vectors: u16, config_length: u32) -> Simulated
         function.add_capability(at, Capability::VENDOR, &body);
     };
     window(0x40, 1, 0, 0x38, &[]);
-    window(0x50, 4, DEVICE_START, config_length, &[]);
+    if config_length > 0 {
+        window(0x50, 4, DEVICE_START, config_length, &[]);
+    }
     window(
         0x60,
         2,

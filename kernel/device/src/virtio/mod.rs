@@ -3,12 +3,15 @@
 //! [`Transport`] is the main type: it finds a function's register windows,
 //! negotiates features and sets up queues. A driver goes through its methods
 //! in the order of section 3.1.1: [`Transport::open`], [`Transport::negotiate`],
-//! [`Transport::set_queue`] for each queue, [`Transport::start`].
+//! [`Transport::set_queue`] for each queue, [`Transport::start`]. The smallest
+//! driver is [`Entropy`].
 
+mod entropy;
 mod error;
 mod layout;
 mod transport;
 
+pub use entropy::{Entropy, REQUEST_BYTES};
 pub use error::TransportError;
 pub use transport::{DeviceConfig, Notifier, Transport};
 

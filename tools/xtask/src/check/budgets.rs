@@ -18,7 +18,8 @@ pub fn check(subject: &Subject) -> Result<Findings> {
     for package in subject.packages {
         let mut lengths = Vec::new();
         let mut total = 0;
-        for source in source_text::read_all(&package.folder)? {
+        let sources = source_text::read_all(&package.folder)?;
+        for source in sources.iter().filter(|source| !source.is_test()) {
             let place = source
                 .path
                 .strip_prefix(&subject.house.root)
@@ -31,7 +32,7 @@ pub fn check(subject: &Subject) -> Result<Findings> {
                     place.display()
                 ));
             }
-            for (name, length, is_excused) in measure(&source) {
+            for (name, length, is_excused) in measure(source) {
                 lengths.push(length);
                 if length > FUNCTION_LINES && !is_excused {
                     let place = place.display();

@@ -14,7 +14,7 @@ use crate::setup::toolchain;
 pub fn formatting(subject: &Subject) -> Result<Findings> {
     let mut command = program("cargo");
     command
-        .args(["fmt", "--all", "--check"])
+        .args(["fmt", "--all", "--check", "--", "-l"])
         .current_dir(&subject.house.root);
     needs(&["fmt", "--version"], "rustfmt")?;
     Ok(judge(&mut command, "run `cargo fmt --all`"))

@@ -19,6 +19,19 @@ pub struct Source {
     pub code: String,
 }
 
+impl Source {
+    /// Whether the file holds nothing but tests.
+    pub fn is_test(&self) -> bool {
+        let name = |part: std::path::Component| part.as_os_str().to_string_lossy().into_owned();
+        let names: Vec<String> = self.path.components().map(name).collect();
+        let inside_src = names.iter().rposition(|name| name == "src").unwrap_or(0);
+        let below = &names[inside_src..];
+        below
+            .iter()
+            .any(|name| name == "tests" || name == "tests.rs")
+    }
+}
+
 /// A function in a file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Function {
@@ -266,6 +279,23 @@ mod tests {
             .map(|f| (f.name.as_str(), f.first, f.last))
             .collect();
         assert_eq!(names, [("one", 1, 1), ("two", 3, 6)]);
+    }
+
+    #[test]
+    fn test_files_are_known_by_their_place() {
+        let is_test = |path: &str| {
+            let (text, code) = (String::new(), String::new());
+            Source {
+                path: path.into(),
+                text,
+                code,
+            }
+            .is_test()
+        };
+        assert!(is_test("/r/kernel/x/src/lapic/tests.rs"));
+        assert!(is_test("/r/kernel/x/src/tests/pages.rs"));
+        assert!(is_test("/r/kernel/x/tests/contents.rs"));
+        assert!(!is_test("/r/tests/boot/src/main.rs"));
     }
 
     #[test]

@@ -164,18 +164,31 @@ fn fetch_package(house: &House, name: &str, is_meta: bool) -> Result<String> {
         }
     }
     packages::update_if_empty(name)?;
+    let fetched = resolve_and_fetch(house, name, is_meta);
+    let (package, file) = match fetched {
+        Ok(fetched) => fetched,
+        Err(error) => {
+            // Lists that are older than the archive name files that it no longer has.
+            packages::update(&format!(
+                "Debian's package {name} cannot be fetched. {error:#}."
+            ))?;
+            resolve_and_fetch(house, name, is_meta)?
+        }
+    };
+    write_if_changed(&note, format!("{package} {file}\n").as_bytes())?;
+    Ok(package)
+}
+
+fn resolve_and_fetch(house: &House, name: &str, is_meta: bool) -> Result<(String, String)> {
     let package = if is_meta {
         let text = output(program("apt-cache").args(["depends", name]))?;
         dependency(&text).with_context(|| format!("apt does not say what {name} depends on"))?
     } else {
         name.to_owned()
     };
-    let file = timed(
-        &format!("Fetching and unpacking Debian's {package}"),
-        || download_and_unpack(house, &package),
-    )?;
-    write_if_changed(&note, format!("{package} {file}\n").as_bytes())?;
-    Ok(package)
+    let what = format!("Fetching and unpacking Debian's {package}");
+    let file = timed(&what, || download_and_unpack(house, &package))?;
+    Ok((package, file))
 }
 
 fn download_and_unpack(house: &House, package: &str) -> Result<String> {
@@ -183,13 +196,12 @@ fn download_and_unpack(house: &House, package: &str) -> Result<String> {
     // What an interrupted run left is not trusted.
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).with_context(|| format!("Cannot make {}", folder.display()))?;
-    // The lists may be older than the archive: then the file is gone, and fresh lists name its successor.
+    let mut download = program("apt-get");
     run_quietly(
-        program("apt-get")
+        download
             .args(["download", "-q", package])
             .current_dir(&folder),
-    )
-    .context("If the file is not found: run `apt-get update` as root, then this again")?;
+    )?;
     let mut files = fs::read_dir(&folder)?.flatten().map(|entry| entry.path());
     let file = files
         .next()

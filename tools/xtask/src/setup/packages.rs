@@ -3,6 +3,8 @@
 //! Installed only if missing, and only with root's rights (or sudo without a password); otherwise the error names
 //! what is missing and the command that installs it.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, bail};
 
 use crate::command::{find, output, program, run, timed};
@@ -28,20 +30,26 @@ pub fn qemu() -> Result<()> {
     install("QEMU", &packages)
 }
 
-/// Makes sure of cargo-nextest, which runs the host tests.
-pub fn nextest(house: &House) -> Result<()> {
-    if find("cargo-nextest").is_some() || house.built("tools/bin/cargo-nextest").is_file() {
-        return Ok(());
+/// Makes sure of cargo-nextest, which runs the host tests; returns where it lies.
+pub fn nextest(house: &House) -> Result<PathBuf> {
+    let own = house.built("tools/bin/cargo-nextest");
+    if let Some(installed) = find("cargo-nextest") {
+        return Ok(installed);
     }
-    timed("Building cargo-nextest (some minutes, once)", || {
-        let mut command = program("cargo");
-        command.args(["install", "--locked", "--quiet", "cargo-nextest", "--root"]);
-        command
-            .arg(house.built("tools"))
-            .arg("--target-dir")
-            .arg(house.built("tools/build"));
-        run(&mut command)
-    })
+    if !own.is_file() {
+        timed("Building cargo-nextest (some minutes, once)", || {
+            let mut command = program("cargo");
+            command.args(["install", "--locked", "--quiet", "cargo-nextest"]);
+            // It need not update itself, and need not be fast: half the time to build.
+            command.args(["--no-default-features", "--features=default-no-update"]);
+            command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
+            command.env("CARGO_PROFILE_RELEASE_LTO", "off");
+            command.arg("--root").arg(house.built("tools"));
+            command.arg("--target-dir").arg(house.built("tools/build"));
+            run(&mut command)
+        })?;
+    }
+    Ok(own)
 }
 
 /// Installs Debian packages. `what` names them for a person.
@@ -87,11 +95,16 @@ pub fn install(what: &str, packages: &[String]) -> Result<()> {
 
 /// Fetches the package lists if they do not know `package`, which is how a fresh machine comes.
 pub fn update_if_empty(package: &str) -> Result<()> {
-    if !madison(package)?.trim().is_empty() {
-        return Ok(());
+    if madison(package)?.trim().is_empty() {
+        update(&format!("The package lists do not know {package}."))?;
     }
+    Ok(())
+}
+
+/// Fetches the package lists; `why` is said if that is not allowed.
+pub fn update(why: &str) -> Result<()> {
     let Some(mut command) = as_root("apt-get")? else {
-        bail!("The package lists do not know {package}. Please run:\n    sudo apt-get update");
+        bail!("{why} Please run:\n    sudo apt-get update");
     };
     timed("Fetching Debian's package lists", || {
         run(command.args(["update", "-q"]).stdout(std::io::stderr()))

@@ -65,7 +65,7 @@ fn attempt(machine: &Machine, built: &Built, test: &MachineTest) -> Result<Optio
     }
     match running.wait(left(deadline))? {
         Some(ending) if ending.verdict == test.verdict => Ok(None),
-        Some(ending) => Ok(Some(wrong_end(test, &ending))),
+        Some(ending) => Ok(Some(wrong_end(built, test, &ending))),
         None => {
             let problem = format!("It did not end within {} s.", test.limit.as_secs());
             Ok(Some(format!(
@@ -138,14 +138,15 @@ fn explain(
         running.wait(left(deadline))?
     };
     Ok(match ending {
-        Some(ending) => format!("{problem}\n{}", wrong_end(test, &ending)),
+        Some(ending) => format!("{problem}\n{}", wrong_end(built, test, &ending)),
         None => format!("{problem}\n{}", running.hang_report(&built.kernel.symbols)),
     })
 }
 
-fn wrong_end(test: &MachineTest, ending: &Ending) -> String {
+fn wrong_end(built: &Built, test: &MachineTest, ending: &Ending) -> String {
     let lines: Vec<&str> = ending.serial.lines().collect();
     let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n");
+    let tail = built.kernel.symbols.annotate(&tail);
     let (ended, wanted) = (ending.verdict, test.verdict);
     format!(
         "It ended with: {ended}; expected: {wanted}.\n{}{tail}",

@@ -10,11 +10,11 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 use std::thread;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::arguments::TestOptions;
 use crate::build;
-use crate::command::{find, line, program, timed};
+use crate::command::{line, program, timed};
 use crate::house::{House, Package};
 use crate::peer;
 use crate::setup::packages;
@@ -36,12 +36,37 @@ pub fn test(house: &House, options: &TestOptions) -> Result<ExitCode> {
             ExitCode::FAILURE
         });
     }
+    let (passed, failed) = machine_tests(house, options).unwrap_or_else(|error| {
+        // What could not be built or started is a failure of every test.
+        eprintln!("xtask: {error:#}");
+        (
+            0,
+            chosen(options, &[])
+                .into_iter()
+                .map(|test| test.name)
+                .collect(),
+        )
+    });
+    if !is_host_good {
+        println!("host tests failed: see nextest's summary above");
+    }
+    failed
+        .iter()
+        .for_each(|name| println!("failed in QEMU: {name}"));
+    println!("{passed} passed, {} failed", failed.len());
+    let is_good = is_host_good && failed.is_empty();
+    Ok(if is_good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Builds and runs the QEMU tests: how many passed, and the names of those that failed.
+fn machine_tests(house: &House, options: &TestOptions) -> Result<(usize, Vec<String>)> {
     packages::qemu()?;
     let built = build::all(house, build::Purpose::Test)?;
-    let tests: Vec<MachineTest> = table::rows(&built.programs(Kind::Test))
-        .into_iter()
-        .filter(|test| is_chosen(&test.name, &options.names))
-        .collect();
+    let tests = chosen(options, &built.programs(Kind::Test));
     let on_linux = tests.iter().any(|test| test.host == Host::Linux);
     let peer = if on_linux {
         Some(peer::build(house, &built.worlds)?)
@@ -53,52 +78,51 @@ pub fn test(house: &House, options: &TestOptions) -> Result<ExitCode> {
             machine_test::run(house, &built, peer.as_ref(), test)
         }))
     })?;
-    if !is_host_good {
-        println!("host tests failed: see nextest's summary above");
-    }
-    failed
-        .iter()
-        .for_each(|name| println!("failed in QEMU: {name}"));
-    println!(
-        "{} passed, {} failed",
-        tests.len() - failed.len(),
-        failed.len()
-    );
-    let is_good = is_host_good && failed.is_empty();
-    Ok(if is_good {
-        ExitCode::SUCCESS
+    Ok((tests.len() - failed.len(), failed))
+}
+
+/// The rows that were asked for.
+fn chosen(options: &TestOptions, programs: &[String]) -> Vec<MachineTest> {
+    let rows = if options.on_peer {
+        table::rows_on_linux(programs)
     } else {
-        ExitCode::FAILURE
-    })
+        table::rows(programs)
+    };
+    let is_wanted = |test: &MachineTest| is_chosen(&test.name, &options.names);
+    rows.into_iter().filter(is_wanted).collect()
 }
 
 fn is_chosen(name: &str, wanted: &[String]) -> bool {
     wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()))
 }
 
-/// Runs nextest over everything that builds for this machine. Whether all passed.
+/// Runs everything that builds for this machine. Whether all passed.
 fn host_tests(house: &House, all: &[Package]) -> Result<bool> {
-    packages::nextest(house)?;
-    let nextest = house.built("tools/bin/cargo-nextest");
-    let mut command = match find("cargo-nextest") {
-        Some(installed) => program(installed),
-        None => program(nextest),
+    let mut command = match packages::nextest(house) {
+        Ok(nextest) => {
+            let mut command = program(nextest);
+            command.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
+            command.args([
+                "--no-tests=pass",
+                "--status-level=fail",
+                "--final-status-level=fail",
+            ]);
+            command
+        }
+        Err(error) => {
+            eprintln!("    cargo-nextest cannot be had, so cargo runs them: {error:#}");
+            let mut command = program("cargo");
+            command.args(["test", "--workspace", "--no-fail-fast"]);
+            command
+        }
     };
-    command.args([
-        "nextest",
-        "run",
-        "--workspace",
-        "--no-fail-fast",
-        "--no-tests=pass",
-    ]);
     for package in all.iter().filter(|package| package.is_bare_metal) {
         command.args(["--exclude", &package.name]);
     }
     timed("Running the tests on this machine", || {
         let status = command.current_dir(&house.root).status();
-        status.map(|status| status.success()).map_err(|error| {
-            anyhow::Error::new(error).context(format!("Cannot start {}", line(&command)))
-        })
+        let status = status.with_context(|| format!("Cannot start {}", line(&command)))?;
+        Ok(status.success())
     })
 }
 

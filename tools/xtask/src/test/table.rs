@@ -120,6 +120,40 @@ pub fn rows(programs: &[String]) -> Vec<MachineTest> {
     rows
 }
 
+/// One row for each of `programs`, on Linux: whether the tests themselves are right about what they expect.
+pub fn rows_on_linux(programs: &[String]) -> Vec<MachineTest> {
+    let row = |program: &String| {
+        let name = format!("{program}_on_linux");
+        let test = MachineTest::new(&name).host(Host::Linux);
+        test.append(&format!("-- /tests/{program}"))
+    };
+    programs.iter().map(row).collect()
+}
+
+/// A person lands in the demo VM, leaves it for the host's shell, comes back, presses its power button, and
+/// switches the host off.
+const OPERATOR: [Line; 18] = [
+    Line::Expect("in a VM of Alster"),
+    Line::Expect("# "),
+    Line::Send("echo in-the-guest-$((40 + 2))\n"),
+    Line::Expect("in-the-guest-42"),
+    Line::Expect("# "),
+    Line::Send("\x1d"),
+    Line::Expect("host's shell; "),
+    Line::Expect("# "),
+    Line::Send("alster vm console demo\n"),
+    // What the guest printed before is shown again.
+    Line::Expect("in-the-guest-42"),
+    Line::Expect("# "),
+    Line::Send("\x1d"),
+    Line::Expect("# "),
+    Line::Send("alster vm stop demo\n"),
+    Line::Expect("the VM demo ended (exit status 0)"),
+    Line::Send("\n"),
+    Line::Expect("# "),
+    Line::Send("poweroff\n"),
+];
+
 // LONG: one row a test
 fn fixed() -> Vec<MachineTest> {
     use Line::{Expect, Send};
@@ -145,11 +179,18 @@ fn fixed() -> Vec<MachineTest> {
             .append("verdict -- --headless")
             .talk(&[Expect("in a VM of Alster")])
             .limit_s(300),
+        MachineTest::new("operator").talk(&OPERATOR).limit_s(300),
         // The same programs and the same VM on Linux with KVM.
         MachineTest::new("demo_vm_on_linux")
             .host(Host::Linux)
             .append("-- /bin/init --headless")
             .talk(&[Expect("in a VM of Alster")])
+            .limit_s(300),
+        MachineTest::new("operator_on_linux")
+            .host(Host::Linux)
+            .append("-- /bin/init")
+            .talk(&OPERATOR)
+            .verdict(Verdict::PowerOff)
             .limit_s(300),
     ]
 }
@@ -165,6 +206,15 @@ mod tests {
         assert_eq!(row.append, "verdict init=/tests/pipes");
         assert_eq!(row.verdict, Verdict::Success);
         assert_eq!(rows.len(), fixed().len() + 2);
+    }
+
+    #[test]
+    fn programs_run_on_linux_as_a_command() {
+        let rows = rows_on_linux(&["pipes".to_owned()]);
+        assert_eq!(
+            (rows[0].host, rows[0].append.as_str()),
+            (Host::Linux, "-- /tests/pipes")
+        );
     }
 
     #[test]

@@ -1,1 +1,0 @@
-//! Tests of the crate over the simulated machine.
