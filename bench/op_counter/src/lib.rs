@@ -1,0 +1,121 @@
+//! A plugin of QEMU that counts instructions by kind, and by place if asked to.
+//!
+//! icount prices VMRUN or XSAVE like a NOP; this says how many of them there were. Between the marks of the crate
+//! `stopwatch` it counts. When a measurement is over it writes its last round: `span vmrun=1 ... rep=512`, and with
+//! `places=on` lines `address count`. With `entry=ADDRESS` it writes `entry N`: how many instructions were executed
+//! before the first at that address.
+//!
+//! QEMU's interface is its `qemu-plugin.h`, version 1: `-plugin file=libop_counter.so,out=FILE`. Neighbour:
+//! [`kind`], which tells instructions apart.
+
+#![expect(unsafe_code)]
+// UNSAFETY: QEMU's plugin interface is C; see `plugin`.
+
+mod kind;
+mod plugin;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use kind::{KINDS, Kind};
+
+/// A counter that translated code adds to. Never freed: translated code has its address.
+type Counter = &'static AtomicU64;
+
+/// What the plugin was asked for, and what it counts.
+struct Counting {
+    out: Option<File>,
+    by_place: bool,
+    entry: Option<u64>,
+    places: BTreeMap<u64, Counter>,
+    round: String,
+}
+
+/// Executions by kind.
+static BY_KIND: [AtomicU64; KINDS.len()] = [const { AtomicU64::new(0) }; KINDS.len()];
+/// All executions, for `entry`.
+static ALL: AtomicU64 = AtomicU64::new(0);
+static COUNTING: Mutex<Counting> = Mutex::new(Counting {
+    out: None,
+    by_place: false,
+    entry: None,
+    places: BTreeMap::new(),
+    round: String::new(),
+});
+
+impl Counting {
+    /// Takes one option, `name=value`.
+    fn set(&mut self, option: &str) -> Result<(), String> {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        match name {
+            "out" => {
+                let file = File::create(value);
+                self.out = Some(file.map_err(|error| format!("cannot write {value}: {error}"))?);
+            }
+            "places" => self.by_place = value == "on",
+            "entry" => {
+                let digits = value.trim_start_matches("0x");
+                let address = u64::from_str_radix(digits, 16);
+                self.entry = Some(address.map_err(|_| format!("entry={value} is no address"))?);
+            }
+            _ => {
+                return Err(format!(
+                    "{option} is unknown; there are out, places and entry"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The counter of the instructions at `address`.
+    fn place(&mut self, address: u64) -> Counter {
+        self.places
+            .entry(address)
+            .or_insert_with(|| Box::leak(Box::new(AtomicU64::new(0))))
+    }
+
+    /// Forgets what was counted.
+    fn begin(&mut self) {
+        let all = BY_KIND.iter().chain(self.places.values().copied());
+        all.for_each(|counter| counter.store(0, Ordering::Relaxed));
+    }
+
+    /// Remembers what was counted.
+    fn end(&mut self) {
+        let mut text = "span".to_owned();
+        for (name, counter) in KINDS.iter().zip(&BY_KIND) {
+            text.push_str(&format!(" {name}={}", counter.load(Ordering::Relaxed)));
+        }
+        text.push('\n');
+        for (address, counter) in &self.places {
+            match counter.load(Ordering::Relaxed) {
+                0 => {}
+                count => text.push_str(&format!("{address:x} {count}\n")),
+            }
+        }
+        self.round = text;
+    }
+
+    /// Writes what was counted in the last round.
+    fn publish(&mut self) {
+        let text = std::mem::take(&mut self.round);
+        self.write(&text);
+    }
+
+    /// Says when the first instruction at `entry` is about to run; once.
+    fn entered(&mut self) {
+        if self.entry.take().is_some() {
+            self.write(&format!("entry {}\n", ALL.load(Ordering::Relaxed)));
+        }
+    }
+
+    fn write(&mut self, text: &str) {
+        // QEMU may end by `_exit`, so nothing is kept back. A full disk shows as missing lines.
+        if let Some(out) = &mut self.out {
+            let _ = out.write_all(text.as_bytes());
+        }
+    }
+}
