@@ -57,9 +57,8 @@ impl<T> PerCpu<T> {
         }
         // SAFETY: every element was initialised above, and an array of
         // `MaybeUninit<X>` has the layout of an array of `X`.
-        Self {
-            entries: unsafe { core::mem::transmute_copy(&entries) },
-        }
+        let entries = unsafe { core::mem::transmute_copy(&entries) };
+        Self { entries }
     }
 }
 

@@ -38,7 +38,7 @@ impl Process {
         Self {
             context,
             credentials,
-            account: Account::new(1000),
+            account: Account::new(1000).unwrap(),
         }
     }
     fn owner(&self) -> Ucred {

@@ -193,7 +193,7 @@ impl State {
             self.table
                 .map(place.page, frame, place.prot.without(Prot::WRITE)),
         )?;
-        self.map_around(place);
+        self.map_pair(place);
         Ok(())
     }
 
@@ -206,7 +206,7 @@ impl State {
         let Some(mapping) = self.table.lookup(place.page) else {
             let frame = place.object.page(place.number, place.write)?;
             enter(self.table.map(place.page, frame, prot))?;
-            self.map_around(place);
+            self.map_pair(place);
             return Ok(());
         };
         if mapping.prot.contains(prot) {
@@ -225,7 +225,7 @@ impl State {
     /// cheap here: measured on a static shell, pairs cost as many instructions
     /// as single pages and save a third of the exceptions; eight pages at once
     /// cost half as much again.
-    fn map_around(&mut self, place: &Place) {
+    fn map_pair(&mut self, place: &Place) {
         let area = self.areas.at(place.index);
         let Backing::Object { first, .. } = area.backing else {
             return;

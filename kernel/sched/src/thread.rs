@@ -44,6 +44,8 @@ pub struct Thread {
     pub(crate) weight: AtomicU32,
     /// Time spent running.
     pub(crate) run_ns: AtomicU64,
+    /// What its owner knows it by; 0 for the kernel's own threads.
+    owner: AtomicU32,
     /// Weighted time, by which queues are ordered.
     pub(crate) virtual_ns: AtomicU64,
 }
@@ -109,6 +111,7 @@ impl Builder {
             affinity: AtomicU64::new(self.affinity),
             weight: AtomicU32::new(self.weight),
             run_ns: AtomicU64::new(0),
+            owner: AtomicU32::new(0),
             virtual_ns: AtomicU64::new(0),
         })
     }
@@ -123,6 +126,16 @@ impl Thread {
     /// Its number, unique since boot.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// What its owner knows it by; 0 for the kernel's own threads.
+    pub fn owner(&self) -> u32 {
+        self.owner.load(Ordering::Relaxed)
+    }
+
+    /// Sets what its owner knows it by.
+    pub fn set_owner(&self, owner: u32) {
+        self.owner.store(owner, Ordering::Relaxed);
     }
 
     /// Its name.

@@ -477,6 +477,12 @@ impl MemoryObject for Node {
             .map_err(|_| FaultError::BusError)?
             .page(index, write, &self.store)
     }
+    fn present(&self, index: u64) -> Option<Frame> {
+        self.contents().ok()?.present(index)
+    }
+    fn writes_in_place(&self) -> bool {
+        self.contents().is_ok_and(Contents::is_all_own)
+    }
     fn id(&self) -> u64 {
         self.object_id
     }

@@ -1,7 +1,9 @@
 //! PCI devices that the kernel itself drives: virtio disks and entropy.
 
 use crate::random;
+use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use block::{BlockDevice, BlockFile, BlockNode, Disks, VirtioBlk};
 use device::pci::{ConfigSpace, EcamConfig, Function, PortConfig, enumerate};
 use device::virtio::{Entropy, device_type, type_of};
@@ -75,4 +77,14 @@ fn add_disk(disk: Arc<VirtioBlk<Machine>>) {
 fn add_entropy(device: Arc<Entropy<Machine>>) {
     device.request();
     ENTROPY.lock().get_or_insert(device);
+}
+
+/// The disks' names, in the order of their numbers.
+pub fn disk_names() -> Vec<String> {
+    DISKS.list().into_iter().map(|disk| disk.name).collect()
+}
+
+/// The device number of disk `index`.
+pub fn disk_number(index: usize) -> u64 {
+    abi::fs::makedev(DISK_MAJOR, index as u32 * MINORS)
 }

@@ -1,12 +1,12 @@
 //! The first program: root file system, console, process 1, and what its end
 //! means.
 
-use crate::{archive, command_line, console, virtualization};
+use crate::{archive, command_line, console, device_nodes};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use hal::boot::BootInfo;
-use vfs::{Credentials, FdTable, FsContext, NodeContents, OpenFlags};
+use vfs::{Credentials, FdTable, FsContext, OpenFlags};
 use world::Status;
 
 /// Descriptors of process 1, its limit at the start.
@@ -16,9 +16,9 @@ const FILES: u64 = 1024;
 pub fn start(info: &BootInfo) {
     let fs = archive::unpack(info.archive);
     console::init();
+    device_nodes::init(&fs);
     let files = FdTable::new(FILES);
     open_console(&fs, &files);
-    virtualization::make_node(&fs);
     world::set_first_exit_hook(ended);
     let path = command_line::value("init").unwrap_or("/init");
     let mut arguments = vec![path.as_bytes().to_vec()];
@@ -35,10 +35,8 @@ fn open_console(fs: &Arc<FsContext>, files: &FdTable) {
     let credentials = Credentials::root();
     let view = fs.view(&credentials, None);
     let root = view.root.clone();
-    let device = NodeContents::Device { block: false, rdev: abi::fs::makedev(5, 1) };
-    let _ = view.make_dir(&root, b"/dev", 0o755);
-    let _ = view.make(&root, b"/dev/console", device, 0o600);
-    match view.open(&root, b"/dev/console", OpenFlags::RDWR, 0) {
+    let flags = OpenFlags::RDWR | OpenFlags::NOCTTY;
+    match view.open(&root, b"/dev/console", flags, 0) {
         Ok(console) => {
             for _ in 0..3 {
                 let _ = files.install(console.clone(), false);

@@ -17,6 +17,8 @@ mod console;
 #[cfg(target_os = "none")]
 mod devices;
 #[cfg(target_os = "none")]
+mod device_nodes;
+#[cfg(target_os = "none")]
 mod first_world;
 #[cfg(target_os = "none")]
 mod interrupts;

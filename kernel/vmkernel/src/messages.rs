@@ -32,6 +32,11 @@ impl Sink for Serial {
     }
 }
 
+/// Has `hook` called after each message; it must neither block nor log.
+pub fn set_arrival_hook(hook: fn()) {
+    kernel_log::set_arrival_hook(hook);
+}
+
 /// Connects the log; `quiet` on the command line keeps the console to warnings.
 pub fn init() {
     let hooks = Hooks { now_ns: hal::time::now_ns, world: || 0 };

@@ -31,7 +31,24 @@ pub fn add_event() {
 
 /// Adds bytes from the host's entropy device.
 pub fn add_host_bytes(bytes: &[u8]) {
-    GENERATOR.lock().mix(Source::VirtioRng, bytes);
+    let mut generator = GENERATOR.lock();
+    let was_seeded = generator.is_seeded();
+    generator.mix(Source::VirtioRng, bytes);
+    let is_new = generator.is_seeded() && !was_seeded;
+    drop(generator);
+    if is_new {
+        crate::device_nodes::seeded();
+    }
+}
+
+/// Whether its bytes are good for keys.
+pub fn is_seeded() -> bool {
+    GENERATOR.lock().is_seeded()
+}
+
+/// Adds bytes that may be known to somebody.
+pub fn stir(bytes: &[u8]) {
+    GENERATOR.lock().mix_credited(bytes, 0);
 }
 
 /// Fills `bytes`; before there is a seed, with what there is.

@@ -1,9 +1,10 @@
 //! Virtual machines: what each CPU needs for them, and /dev/kvm. Where the
 //! hardware cannot run guests, the host boots and says why.
 
-use alloc::sync::Arc;
 use kvm::machine::{Machine, prepare_cpu as prepare};
-use vfs::{Credentials, FsContext, NodeContents};
+use sync::Once;
+
+static IS_READY: Once<()> = Once::new();
 
 /// Makes the first CPU ready and, if that went well, /dev/kvm openable.
 pub fn init() {
@@ -11,6 +12,7 @@ pub fn init() {
         Ok(features) => {
             log::info!("virtual machines by AMD-V, {} address spaces a CPU", features.asids);
             kvm::files::register::<Machine>();
+            let _ = IS_READY.set(());
         }
         Err(reason) => log::warn!("no virtual machines: {reason}"),
     }
@@ -23,15 +25,8 @@ pub fn prepare_cpu() {
     }
 }
 
-/// Makes the node /dev/kvm.
-pub fn make_node(fs: &Arc<FsContext>) {
-    let credentials = Credentials::root();
-    let view = fs.view(&credentials, None);
+/// The device number of /dev/kvm, where guests can be run.
+pub fn device_number() -> Option<u64> {
     let (major, minor) = kvm::files::NUMBER;
-    let rdev = abi::fs::makedev(major, minor);
-    let root = view.root.clone();
-    let device = NodeContents::Device { block: false, rdev };
-    if let Err(error) = view.make(&root, b"/dev/kvm", device, 0o660) {
-        log::error!("/dev/kvm cannot be made: {error}");
-    }
+    IS_READY.get().map(|()| abi::fs::makedev(major, minor))
 }

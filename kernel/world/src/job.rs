@@ -60,6 +60,17 @@ pub fn signal_group(group: u32, info: SigInfo) -> Result<()> {
     members.iter().try_for_each(|process| process.signal(info))
 }
 
+/// Whether nobody is there who could continue group `group`, were it stopped:
+/// every member's parent is in it or in another session (POSIX 3.264).
+pub fn is_orphaned(group: u32) -> bool {
+    members(group).iter().all(|member| match member.parent() {
+        Some(parent) => {
+            parent.group() == group || parent.session().id() != member.session().id()
+        }
+        None => true,
+    })
+}
+
 /// Makes `process` the leader of a new session (setsid(2)).
 pub fn start_session(process: &Arc<Process>) -> Result<u32> {
     let pid = process.pid();

@@ -40,7 +40,7 @@ pub use context::Context;
 pub use exec::{set_random, start_first};
 pub use process::{Limit, Process, Status, Usage};
 pub use reap::{Changes, Child, WaitFor};
-pub use registry::{find_process, find_thread, for_each_process, process_count};
+pub use registry::{current_thread, find_process, find_thread, for_each_process, process_count};
 pub use run::{Args, set_first_exit_hook, set_system_calls};
 pub use thread::UserThread;
 

@@ -77,6 +77,14 @@ pub fn find_thread(tid: u32) -> Option<Arc<UserThread>> {
     REGISTRY.lock().threads.get(&tid)?.upgrade()
 }
 
+/// The thread that runs here, if it is a program's.
+pub fn current_thread() -> Option<Arc<UserThread>> {
+    match sched::with_current(|thread| thread.owner()) {
+        0 => None,
+        tid => find_thread(tid),
+    }
+}
+
 /// Calls `visit` for every process, by number, without a lock held.
 pub fn for_each_process(mut visit: impl FnMut(&Arc<Process>)) {
     let all: Vec<_> = REGISTRY.lock().processes.values().cloned().collect();

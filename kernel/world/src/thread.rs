@@ -49,6 +49,7 @@ impl UserThread {
     }
 
     pub(crate) fn set_sched(&self, thread: Arc<sched::Thread>) {
+        thread.set_owner(self.tid);
         let _ = self.sched.set(thread);
     }
 

@@ -18,6 +18,7 @@ usage: cargo xtask VERB
              --peer            Linux with KVM as the host instead, with the same programs
   test     every test: on this machine first, then in QEMU
              --host | --qemu   only one half
+             --peer            the test programs on Linux instead: are the tests right?
              NAME ...          only the QEMU tests whose names contain one of these
   check    formatting, lints, layers, licences, unsafe rules, budgets
   bench    the figures of SPECIFICATION.md, here and on Linux with KVM
@@ -50,6 +51,8 @@ pub struct TestOptions {
     pub on_host: bool,
     /// Run those in QEMU.
     pub in_qemu: bool,
+    /// Run the test programs on Linux instead.
+    pub on_peer: bool,
     /// Only the QEMU tests whose names contain one of these; all if there are none.
     pub names: Vec<String>,
 }
@@ -149,22 +152,26 @@ fn test_options(words: &[&str]) -> Result<TestOptions, String> {
     let mut options = TestOptions {
         on_host: true,
         in_qemu: true,
+        on_peer: false,
         names: Vec::new(),
     };
     for word in words {
         match *word {
             "--host" => options.in_qemu = false,
             "--qemu" => options.on_host = false,
+            "--peer" => (options.on_host, options.on_peer) = (false, true),
             name if name.starts_with('-') => {
                 return Err(format!(
-                    "test has no option {name:?}; there are --host and --qemu."
+                    "test has no option {name:?}; there are --host, --qemu and --peer."
                 ));
             }
             name => options.names.push(name.to_owned()),
         }
     }
     if !options.on_host && !options.in_qemu {
-        return Err("--host and --qemu together leave nothing to run.".into());
+        return Err(
+            "--host excludes --qemu and --peer: together they leave nothing to run.".into(),
+        );
     }
     // Who names a QEMU test wants that one.
     options.on_host &= options.names.is_empty();
@@ -221,7 +228,7 @@ mod tests {
             ("run --mem", ["--mem", "MiB"]),
             ("run --accel xen", ["xen", "tcg or kvm"]),
             ("run --fast", ["run", "--fast"]),
-            ("test --fast", ["--fast", "--host and --qemu"]),
+            ("test --fast", ["--fast", "--host, --qemu and --peer"]),
             ("walk", ["walk", "run, test"]),
             ("build now", ["build", "now"]),
         ] {

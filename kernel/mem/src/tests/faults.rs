@@ -2,6 +2,7 @@
 
 use std::prelude::rust_2024::*;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use abi::Errno;
 use hal::mem::{Account, Prot, flushes_finished};
@@ -62,6 +63,45 @@ fn fork_charges_the_child_for_its_copies() {
     assert_eq!(account.used(), 0);
     drop(child);
     assert_eq!(other.used(), 0);
+}
+
+#[test]
+fn populating_brings_every_page() {
+    let (space, account) = space();
+    let file = File::new(1, 6, 6, &account);
+    let populate = |prot, kind| {
+        let at = space
+            .mmap(0, 6 * PAGE, prot, kind, MapFlags::POPULATE)
+            .unwrap();
+        space.resident_pages(&(at..at + 6 * PAGE))
+    };
+    assert_eq!(populate(RW, ANON()), 6);
+    assert_eq!(populate(R, file.kind(0, false)), 6);
+    assert_eq!(populate(RW, file.kind(0, true)), 6);
+    assert_eq!(populate(Prot::NONE, ANON()), 0);
+    // Up to the end of the object, and no error.
+    assert_eq!(populate(R, file.kind(2, false)), 4);
+}
+
+#[test]
+fn long_work_lets_others_run() {
+    static TURNS: AtomicU32 = AtomicU32::new(0);
+    // Several tests may run at once, so the count is a lower bound.
+    crate::set_preempt_hook(|| {
+        TURNS.fetch_add(1, Ordering::Relaxed);
+    });
+    let (space, account) = space();
+    let at = space
+        .mmap(0, 64 << 20, RW, ANON(), MapFlags::empty())
+        .unwrap();
+    for piece in 0..16 {
+        space.write(at + (piece << 22), &[1]).unwrap();
+    }
+    let before = TURNS.load(Ordering::Relaxed);
+    space.munmap(at, 64 << 20).unwrap();
+    assert!(TURNS.load(Ordering::Relaxed) >= before + 16);
+    drop(space);
+    assert_eq!(account.used(), 0);
 }
 
 #[test]
@@ -361,6 +401,29 @@ fn copies_are_not_forgotten_when_areas_join() {
         assert_eq!(byte, [0x90], "the child lost the copy of page {patched}");
         space.munmap(AT, 3 * PAGE).unwrap();
     }
+}
+
+#[test]
+fn copies_are_not_forgotten_when_they_move() {
+    let (space, account) = space();
+    let file = File::new(1, 2, 2, &account);
+    let text = Prot::READ | Prot::EXEC;
+    let apart = AT + 64 * PAGE;
+    space
+        .mmap(apart, PAGE, RW, file.kind(0, false), MapFlags::FIXED)
+        .unwrap();
+    space.write(apart, &[0x90]).unwrap();
+    space.mprotect(apart, PAGE, text).unwrap();
+    space
+        .mmap(AT + PAGE, PAGE, text, file.kind(1, false), MapFlags::FIXED)
+        .unwrap();
+    let flags = RemapFlags::MAY_MOVE | RemapFlags::FIXED;
+    space.mremap(apart, PAGE, PAGE, flags, AT).unwrap();
+    assert_eq!(space.areas().unwrap().len(), 1);
+    let child = space.fork(&account).unwrap();
+    let mut byte = [0];
+    child.read(AT, &mut byte).unwrap();
+    assert_eq!(byte, [0x90]);
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn act_by_default(context: &mut Context<'_>, info: SigInfo) {
         Default::End => exit::end_process(&process, Status::Killed(info.signal)),
         Default::Stop => {
             // An orphaned group has nobody to wake it (POSIX 2.4.3).
-            if info.signal != number::SIGSTOP && is_orphaned(&process) {
+            if info.signal != number::SIGSTOP && crate::job::is_orphaned(process.group()) {
                 return;
             }
             debug_assert!(send::is_stop(info.signal));
@@ -63,17 +63,6 @@ fn act_by_default(context: &mut Context<'_>, info: SigInfo) {
             process.interrupt_all();
         }
     }
-}
-
-fn is_orphaned(process: &crate::Process) -> bool {
-    let session = process.session().id();
-    let group = process.group();
-    crate::job::members(group)
-        .iter()
-        .all(|member| match member.parent() {
-            Some(parent) => parent.group() == group || parent.session().id() != session,
-            None => true,
-        })
 }
 
 /// Waits while the process is stopped.
