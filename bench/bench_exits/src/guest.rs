@@ -83,7 +83,7 @@ impl Guest {
         self.write(CODE, code);
         self.write(HANDLER_AT, HANDLER);
         // One entry of the first level; four of the second: 4 GiB, each address itself.
-        self.write(TABLES, &(TABLES as u64 + 0x1000 | 3).to_le_bytes());
+        self.write(TABLES, &((TABLES as u64 + 0x1000) | 3).to_le_bytes());
         for gib in 0..4_usize {
             let entry = (gib as u64) << 30 | 0x83;
             self.write(TABLES + 0x1000 + gib * 8, &entry.to_le_bytes());

@@ -23,6 +23,9 @@ use guest::{Guest, MEMORY};
 /// What everything returns here.
 type Outcome = Result<(), Box<dyn Error>>;
 
+/// Measures one figure.
+type Measure = fn() -> Outcome;
+
 /// A device's address: no memory, and no chip of the kernel's.
 const DEVICE: u64 = 0xD000_0000;
 /// The registers of the local APIC.
@@ -33,7 +36,7 @@ const TIMES: u32 = 1000;
 const PAGES: u32 = 256;
 
 fn main() -> ExitCode {
-    let all: [(&str, fn() -> Outcome); 10] = [
+    let all: [(&str, Measure); 10] = [
         ("exit.cpuid", || simple("exit.cpuid", &code::CPUID, 0)),
         ("exit.out", || simple("exit.out", &code::OUT, 0)),
         ("exit.in", || simple("exit.in", &code::IN, 0)),

@@ -45,6 +45,8 @@ fn run() -> io::Result<bool> {
         .arg(FILE)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
+    // The guest ends it.
+    stopwatch::begin_span();
     let mut monitor = command.spawn()?;
     if let Some(output) = monitor.stdout.take() {
         pass_on(output, free_before)?;

@@ -28,7 +28,8 @@ pub enum Kind {
     Counted(usize),
 }
 
-const VMRUN: Kind = Kind::Counted(0);
+/// Entering a guest.
+pub const VMRUN: Kind = Kind::Counted(0);
 const VMLOAD_VMSAVE: Kind = Kind::Counted(1);
 const MSR: Kind = Kind::Counted(2);
 const CR_WRITE: Kind = Kind::Counted(3);

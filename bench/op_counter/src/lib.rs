@@ -2,8 +2,8 @@
 //!
 //! icount prices VMRUN or XSAVE like a NOP; this says how many of them there were. Between the marks of the crate
 //! `stopwatch` it counts. When a measurement is over it writes its last round: `span vmrun=1 ... rep=512`, and with
-//! `places=on` lines `address count`. With `entry=ADDRESS` it writes `entry N`: how many instructions were executed
-//! before the first at that address.
+//! `places=on` lines `address count`. With `all=on` there are `all=N`, everything that was executed, and `guest=N`,
+//! what of it was executed between VMRUN and the exit. With `entry=ADDRESS` it counts from there on.
 //!
 //! QEMU's interface is its `qemu-plugin.h`, version 1: `-plugin file=libop_counter.so,out=FILE`. Neighbour:
 //! [`kind`], which tells instructions apart.
@@ -14,7 +14,7 @@
 mod kind;
 mod plugin;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write;
 use std::sync::Mutex;
@@ -29,19 +29,28 @@ type Counter = &'static AtomicU64;
 struct Counting {
     out: Option<File>,
     by_place: bool,
+    counts_all: bool,
     entry: Option<u64>,
+    /// Where the host goes on when a guest has exited.
+    returns: BTreeSet<u64>,
+    /// What [`ALL`] was when a guest was entered, while it runs.
+    entered: Option<u64>,
     places: BTreeMap<u64, Counter>,
     round: String,
 }
 
 /// Executions by kind.
 static BY_KIND: [AtomicU64; KINDS.len()] = [const { AtomicU64::new(0) }; KINDS.len()];
-/// All executions, for `entry`.
+/// All executions, and those in guests.
 static ALL: AtomicU64 = AtomicU64::new(0);
+static GUEST: AtomicU64 = AtomicU64::new(0);
 static COUNTING: Mutex<Counting> = Mutex::new(Counting {
     out: None,
     by_place: false,
+    counts_all: false,
     entry: None,
+    returns: BTreeSet::new(),
+    entered: None,
     places: BTreeMap::new(),
     round: String::new(),
 });
@@ -56,6 +65,7 @@ impl Counting {
                 self.out = Some(file.map_err(|error| format!("cannot write {value}: {error}"))?);
             }
             "places" => self.by_place = value == "on",
+            "all" => self.counts_all = value == "on",
             "entry" => {
                 let digits = value.trim_start_matches("0x");
                 let address = u64::from_str_radix(digits, 16);
@@ -63,7 +73,7 @@ impl Counting {
             }
             _ => {
                 return Err(format!(
-                    "{option} is unknown; there are out, places and entry"
+                    "{option} is unknown; there are out, places, all and entry"
                 ));
             }
         }
@@ -79,7 +89,8 @@ impl Counting {
 
     /// Forgets what was counted.
     fn begin(&mut self) {
-        let all = BY_KIND.iter().chain(self.places.values().copied());
+        let all = BY_KIND.iter().chain([&ALL, &GUEST]);
+        let all = all.chain(self.places.values().copied());
         all.for_each(|counter| counter.store(0, Ordering::Relaxed));
     }
 
@@ -88,6 +99,10 @@ impl Counting {
         let mut text = "span".to_owned();
         for (name, counter) in KINDS.iter().zip(&BY_KIND) {
             text.push_str(&format!(" {name}={}", counter.load(Ordering::Relaxed)));
+        }
+        if self.counts_all {
+            let [all, guest] = [&ALL, &GUEST].map(|counter| counter.load(Ordering::Relaxed));
+            text.push_str(&format!(" all={all} guest={guest}"));
         }
         text.push('\n');
         for (address, counter) in &self.places {
@@ -105,10 +120,24 @@ impl Counting {
         self.write(&text);
     }
 
-    /// Says when the first instruction at `entry` is about to run; once.
-    fn entered(&mut self) {
+    /// The first instruction at `entry` is about to run.
+    fn started(&mut self) {
         if self.entry.take().is_some() {
-            self.write(&format!("entry {}\n", ALL.load(Ordering::Relaxed)));
+            self.begin();
+        }
+    }
+
+    /// A guest is entered.
+    fn enter(&mut self) {
+        self.entered = Some(ALL.load(Ordering::Relaxed));
+    }
+
+    /// The host goes on.
+    fn leave(&mut self) {
+        if let Some(before) = self.entered.take() {
+            // A round may have begun in the guest.
+            let executed = ALL.load(Ordering::Relaxed).saturating_sub(before);
+            GUEST.fetch_add(executed, Ordering::Relaxed);
         }
     }
 

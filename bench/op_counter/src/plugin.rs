@@ -4,6 +4,7 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::atomic::AtomicU64;
 use std::sync::{MutexGuard, PoisonError};
 
+use crate::kind::VMRUN;
 use crate::{ALL, BY_KIND, COUNTING, Counting, Kind};
 
 /// QEMU's translation block and instruction: only passed back.
@@ -104,9 +105,16 @@ unsafe fn count(counting: &mut Counting, instruction: Instruction, bytes: &[u8],
         Some(Kind::Counted(index)) => add(&BY_KIND[index]),
         None => {}
     }
-    if let Some(entry) = counting.entry {
-        if entry == address {
-            call(entered);
+    if counting.entry == Some(address) {
+        call(started);
+    }
+    if counting.counts_all {
+        if Kind::of(bytes) == Some(VMRUN) {
+            counting.returns.insert(address + bytes.len() as u64);
+            call(enter);
+        }
+        if counting.returns.contains(&address) {
+            call(leave);
         }
         add(&ALL);
     }
@@ -127,8 +135,16 @@ extern "C" fn publish(_cpu: c_uint, _data: *mut c_void) {
     counting().publish();
 }
 
-extern "C" fn entered(_cpu: c_uint, _data: *mut c_void) {
-    counting().entered();
+extern "C" fn started(_cpu: c_uint, _data: *mut c_void) {
+    counting().started();
+}
+
+extern "C" fn enter(_cpu: c_uint, _data: *mut c_void) {
+    counting().enter();
+}
+
+extern "C" fn leave(_cpu: c_uint, _data: *mut c_void) {
+    counting().leave();
 }
 
 /// A panic may not cross into QEMU, and none of ours leaves half a state.

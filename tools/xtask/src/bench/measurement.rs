@@ -10,7 +10,6 @@ use anyhow::{Result, bail};
 use qemu::{Accelerator, Machine, Verdict};
 
 use super::ByName;
-use super::figures::GUEST_ENTRY;
 use super::op_counter::{self, Span};
 use super::programs::{Place, Program};
 use crate::boot_archive;
@@ -29,6 +28,8 @@ pub const MEMORY_MIB: u32 = 2048;
 /// What a line of ours begins with: a figure, or the name of a span for the plugin.
 const MARK: &str = "BENCH ";
 const SPAN: &str = "SPAN ";
+/// What the guest has whose boot is measured.
+const GUEST_MEMORY_MIB: u32 = 128;
 /// Where a bzImage that a boot loader has loaded begins.
 const KERNEL_ENTRY: &str = "0x100000";
 
@@ -63,7 +64,7 @@ pub fn on_alster(
 ) -> Result<Measured> {
     let name = format!("alster-{}", program.name);
     let machine = alster_machine(house, built, program)?;
-    counted(house, machine, &name, plugin)
+    counted(house, machine, &name, plugin, program.counting)
 }
 
 /// Runs it on Linux.
@@ -74,12 +75,15 @@ pub fn on_peer(
     words: &str,
     plugin: &Path,
 ) -> Result<Measured> {
-    let machine = peer.machine(&format!("{words} -- /bench/{}", program.name));
+    let machine = peer
+        .machine(&format!("{words} -- /bench/{}", program.name))
+        .memory_mib(MEMORY_MIB);
     counted(
         house,
         machine,
         &format!("linux-{words}-{}", program.name),
         plugin,
+        program.counting,
     )
 }
 
@@ -92,16 +96,13 @@ pub fn on_bare_machine(
 ) -> Result<Measured> {
     let machine = Machine::new(&kernel.image)
         .initrd(initrd)
-        .append("console=ttyS0 quiet panic=-1");
+        .append("console=ttyS0 quiet panic=-1")
+        .memory_mib(GUEST_MEMORY_MIB);
     let out = house.built("bench/bare.counts");
     let machine = counting(machine).log(&house.built("bench/bare.log"));
-    let options = format!(",entry={KERNEL_ENTRY}");
+    let options = format!(",all=on,entry={KERNEL_ENTRY}");
     let machine = op_counter::load(machine, plugin, &out, &options);
-    let mut measured = parse(&run(&machine, "the bare guest")?);
-    if let Some(entry) = op_counter::read_entry(&out) {
-        measured.insert(GUEST_ENTRY.into(), Measurement::new(entry, "instructions"));
-    }
-    Ok(measured)
+    measured(&out, &run(&machine, "the bare guest")?)
 }
 
 /// Runs a program on Alster once more and counts every instruction by its address.
@@ -127,19 +128,30 @@ fn alster_machine(house: &House, built: &Built, program: &Program) -> Result<Mac
             (archive, format!("verdict init=/bin/sh -- -c {path}"))
         }
     };
-    Ok(Machine::new(&built.kernel.elf)
+    let machine = Machine::new(&built.kernel.elf)
         .initrd(&archive)
-        .append(&words))
+        .append(&words);
+    Ok(machine.memory_mib(MEMORY_MIB))
 }
 
-/// Runs it with the plugin; figures and, for those of VMs, executions by kind.
-fn counted(house: &House, machine: Machine, name: &str, plugin: &Path) -> Result<Measured> {
+/// Runs it with the plugin.
+fn counted(
+    house: &House,
+    machine: Machine,
+    name: &str,
+    plugin: &Path,
+    options: &str,
+) -> Result<Measured> {
     let out = house.built(&format!("bench/{name}.counts"));
     let machine = counting(machine).log(&house.built(&format!("bench/{name}.log")));
-    let machine = op_counter::load(machine, plugin, &out, "");
-    let serial = run(&machine, name)?;
-    let mut measured = parse(&serial);
-    for span in op_counter::read(&out, span_names(&serial))? {
+    let machine = op_counter::load(machine, plugin, &out, options);
+    measured(&out, &run(&machine, name)?)
+}
+
+/// What was printed and, for the figures of VMs, executions by kind.
+fn measured(counts: &Path, serial: &str) -> Result<Measured> {
+    let mut measured = parse(serial);
+    for span in op_counter::read(counts, span_names(serial))? {
         if !span.name.starts_with("sys.") {
             measured.extend(by_kind(&span));
         }
@@ -160,10 +172,7 @@ fn by_kind(span: &Span) -> impl Iterator<Item = (String, Measurement)> {
 }
 
 fn counting(machine: Machine) -> Machine {
-    machine
-        .cpus(1)
-        .memory_mib(MEMORY_MIB)
-        .accelerator(Accelerator::Icount)
+    machine.cpus(1).accelerator(Accelerator::Icount)
 }
 
 /// Runs a machine to its end; returns what it printed.

@@ -41,6 +41,12 @@ pub fn bench(house: &House, options: &BenchOptions) -> Result<ExitCode> {
     let sources = measure(house, &built, options)?;
     let figures = figures::figures(&sources, &options.names);
     print!("{}{}", table(&figures), kinds_table(&figures));
+    if let Some(bare) = sources.bare.get(figures::EXECUTED) {
+        println!(
+            "the guest's kernel on a bare q35: {:.0} instructions to process 1",
+            bare.value
+        );
+    }
     // What was not asked for stays as it was.
     let file = house.built("bench.json");
     let old = fs::read_to_string(&file).unwrap_or_default();

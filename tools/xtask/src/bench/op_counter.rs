@@ -59,13 +59,6 @@ pub fn read(out: &Path, named: Vec<(String, u64)>) -> Result<Vec<Span>> {
     Ok(parse(&text, named))
 }
 
-/// How many instructions were executed before the address that was asked for.
-pub fn read_entry(out: &Path) -> Option<f64> {
-    let text = fs::read_to_string(out).ok()?;
-    text.lines()
-        .find_map(|line| line.strip_prefix("entry ")?.parse().ok())
-}
-
 fn parse(text: &str, named: Vec<(String, u64)>) -> Vec<Span> {
     let mut named = named.into_iter();
     let mut spans: Vec<Span> = Vec::new();
@@ -85,15 +78,17 @@ fn parse(text: &str, named: Vec<(String, u64)>) -> Vec<Span> {
                 kinds,
                 places,
             });
-        } else if let (Some(span), Some((address, count))) =
-            (spans.last_mut(), line.split_once(' '))
-        {
-            if let (Ok(address), Ok(count)) = (u64::from_str_radix(address, 16), count.parse()) {
-                span.places.push((address, count));
-            }
+        } else if let Some(span) = spans.last_mut() {
+            span.places.extend(place(line));
         }
     }
     spans
+}
+
+/// A line `address count`.
+fn place(line: &str) -> Option<(u64, u64)> {
+    let (address, count) = line.split_once(' ')?;
+    Some((u64::from_str_radix(address, 16).ok()?, count.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -102,7 +97,7 @@ mod tests {
 
     #[test]
     fn spans_get_the_names_that_the_program_printed() {
-        let text = "entry 5\nspan vmrun=10 rep=0\nspan vmrun=0 rep=7\n1000 3\nffffffff80000000 4\n";
+        let text = "span vmrun=10 rep=0\nspan vmrun=0 rep=7\n1000 3\nffffffff80000000 4\n";
         let named = vec![("exit.cpuid".to_owned(), 10), ("sys.spawn".to_owned(), 1)];
         let spans = parse(text, named);
         assert_eq!(spans.len(), 2);

@@ -11,6 +11,8 @@ pub struct Program {
     pub name: &'static str,
     /// Where it runs.
     pub place: Place,
+    /// What the plugin is told beyond what it always does.
+    pub counting: &'static str,
     /// What the names of its figures begin with.
     figures: &'static [&'static str],
 }
@@ -29,21 +31,25 @@ pub const PROGRAMS: [Program; 4] = [
     Program {
         name: "bench_exits",
         place: Place::First,
+        counting: "",
         figures: &["exit.", "fault."],
     },
     Program {
         name: "bench_syscalls",
         place: Place::First,
+        counting: "",
         figures: &["sys."],
     },
     Program {
         name: "bench_boot",
         place: Place::Shell,
+        counting: "",
         figures: &["boot.host", "mem.host"],
     },
     Program {
         name: "bench_guest",
         place: Place::First,
+        counting: ",all=on",
         figures: &["boot.guest", "mem.vm"],
     },
 ];
