@@ -22,6 +22,9 @@ usage: cargo xtask VERB
              NAME ...          only the QEMU tests whose names contain one of these
   check    formatting, lints, layers, licences, unsafe rules, budgets
   bench    the figures of SPECIFICATION.md, here and on Linux with KVM
+             --alone           not on Linux
+             --profile FIGURE  where the instructions of this one go, by function, instead
+             NAME ...          only figures whose names contain one of these
   build    kernel, programs and boot archive, without booting them
   setup    only what the other verbs do first: packages, compiler, Debian's kernel";
 
@@ -41,7 +44,18 @@ pub enum Verb {
     /// Every test.
     Test(TestOptions),
     /// The figures.
-    Bench,
+    Bench(BenchOptions),
+}
+
+/// The options of `bench`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BenchOptions {
+    /// Only figures whose names contain one of these; all if there are none.
+    pub names: Vec<String>,
+    /// Leave Linux out.
+    pub alone: bool,
+    /// The figure to be profiled.
+    pub profile: Option<String>,
 }
 
 /// The options of `test`.
@@ -102,7 +116,7 @@ pub fn parse(words: &[String]) -> Result<Verb, String> {
         "help" | "--help" | "-h" => Ok(Verb::Help),
         "setup" | "set-up" => bare(verb, &rest, Verb::Setup),
         "test" => test_options(&rest).map(Verb::Test),
-        "bench" => bare(verb, &rest, Verb::Bench),
+        "bench" => bench_options(&rest).map(Verb::Bench),
         "check" => bare(verb, &rest, Verb::Check),
         "build" => bare(verb, &rest, Verb::Build),
         "run" => run_options(&rest).map(Verb::Run),
@@ -143,6 +157,28 @@ fn run_options(words: &[&str]) -> Result<RunOptions, String> {
             "--disk" => options.disks.push(value("a file")?.to_owned()),
             "--append" => options.append = value("words")?.to_owned(),
             _ => return Err(format!("run has no option {word:?}.")),
+        }
+    }
+    Ok(options)
+}
+
+fn bench_options(words: &[&str]) -> Result<BenchOptions, String> {
+    let mut options = BenchOptions::default();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match *word {
+            "--alone" => options.alone = true,
+            "--profile" => {
+                let figure = words.next();
+                let figure = figure.ok_or("--profile wants the name of a figure behind it.")?;
+                options.profile = Some((*figure).to_owned());
+            }
+            name if name.starts_with('-') => {
+                return Err(format!(
+                    "bench has no option {name:?}; there are --alone and --profile."
+                ));
+            }
+            name => options.names.push(name.to_owned()),
         }
     }
     Ok(options)
@@ -228,6 +264,8 @@ mod tests {
             ("run --mem", ["--mem", "MiB"]),
             ("run --accel xen", ["xen", "tcg or kvm"]),
             ("run --fast", ["run", "--fast"]),
+            ("bench --fast", ["--fast", "--alone"]),
+            ("bench --profile", ["--profile", "figure"]),
             ("test --fast", ["--fast", "--host, --qemu and --peer"]),
             ("walk", ["walk", "run, test"]),
             ("build now", ["build", "now"]),
