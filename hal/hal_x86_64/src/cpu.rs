@@ -5,7 +5,7 @@
 
 use crate::gdt::{self, Gdt, INTERRUPT_STACKS, InterruptStack, TaskState};
 use crate::registers::{self, GS_BASE};
-pub use crate::registers::{Features, feature_word, features};
+pub use crate::registers::{Features, Identity, feature_word, features, identity};
 use crate::{apic, mem, task};
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};

@@ -7,7 +7,7 @@
 use crate::ring::Ring;
 use abi::Errno;
 use abi::event::Events;
-use abi::fs::{FIONREAD, PIPEFS_MAGIC};
+use abi::fs::{FIONREAD, OpenFlags, PIPEFS_MAGIC};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -276,6 +276,15 @@ impl File for PipeEnd {
         }
         caller.write_user(argument, &(self.pipe.len() as i32).to_ne_bytes())?;
         Ok(0)
+    }
+
+    fn reopen(&self, flags: OpenFlags) -> Result<Arc<dyn File>> {
+        Ok(Self::new(
+            &self.pipe,
+            flags.reads(),
+            flags.writes(),
+            self.named,
+        ))
     }
 
     fn metadata(&self) -> Metadata {

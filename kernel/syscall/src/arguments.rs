@@ -9,7 +9,15 @@ use vfs::{Caller, Location, UserMemory};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// Most pieces of a scatter list.
-const IOV_MAX: u64 = 1024;
+pub(crate) const IOV_MAX: u64 = 1024;
+/// The most bytes that one call moves, as on Linux.
+const COUNT_MAX: u64 = 0x7fff_f000;
+
+/// What is moved of `count` bytes asked for.
+#[inline]
+pub(crate) fn clamp(count: u64) -> usize {
+    count.min(COUNT_MAX) as usize
+}
 
 /// Reads a time, or nothing at a null pointer, in nanoseconds.
 pub(crate) fn time_ns(context: &Context<'_>, address: u64) -> Result<Option<u64>> {
@@ -71,6 +79,21 @@ pub(crate) fn start_of(context: &Context<'_>, fd: u64, path: &[u8]) -> Result<Lo
     file.place().cloned().ok_or(Errno::ENOTDIR)
 }
 
+/// Reads element `index` of an array of the program's.
+pub(crate) fn element<T: FromBytes + IntoBytes>(
+    context: &Context<'_>,
+    array: u64,
+    index: u64,
+) -> Result<T> {
+    read(context, element_at::<T>(array, index))
+}
+
+/// Where element `index` of an array lies. The program may say anything: an
+/// address beyond the last one is found out when it is used.
+pub(crate) fn element_at<T>(array: u64, index: u64) -> u64 {
+    array.wrapping_add(index.wrapping_mul(size_of::<T>() as u64))
+}
+
 /// Reads a scatter list.
 pub(crate) fn iovec(context: &Context<'_>, address: u64, count: u64) -> Result<Vec<Iovec>> {
     if count > IOV_MAX {
@@ -79,7 +102,7 @@ pub(crate) fn iovec(context: &Context<'_>, address: u64, count: u64) -> Result<V
     let mut list = Vec::with_capacity(count as usize);
     let mut total = 0u64;
     for index in 0..count {
-        let piece: Iovec = read(context, address + index * size_of::<Iovec>() as u64)?;
+        let piece: Iovec = element(context, address, index)?;
         total = total
             .checked_add(piece.len)
             .filter(|&sum| sum <= i64::MAX as u64)
@@ -89,28 +112,33 @@ pub(crate) fn iovec(context: &Context<'_>, address: u64, count: u64) -> Result<V
     Ok(list)
 }
 
-/// Reads a vector of strings that ends with a null pointer (execve(2)).
-pub(crate) fn strings(context: &Context<'_>, mut address: u64) -> Result<Vec<Vec<u8>>> {
+/// Reads a vector of strings that ends with a null pointer (execve(2)). What
+/// they take is subtracted from `budget`, in bytes.
+pub(crate) fn strings(
+    context: &Context<'_>,
+    mut address: u64,
+    budget: &mut usize,
+) -> Result<Vec<Vec<u8>>> {
     const STRING_MAX: usize = 128 << 10;
-    const COUNT_MAX: usize = 64 << 10;
+    /// What the kernel and the program need beside each string's bytes.
+    const OVERHEAD: usize = 1 + size_of::<u64>();
     let mut strings = Vec::new();
     while address != 0 {
         let pointer: u64 = read(context, address)?;
         if pointer == 0 {
             break;
         }
-        if strings.len() >= COUNT_MAX {
-            return Err(Errno::E2BIG);
-        }
-        strings.push(
-            context
-                .read_string(pointer, STRING_MAX)
-                .map_err(|error| match error {
-                    Errno::ENAMETOOLONG => Errno::E2BIG,
-                    other => other,
-                })?,
-        );
-        address += 8;
+        let string = context
+            .read_string(pointer, STRING_MAX)
+            .map_err(|error| match error {
+                Errno::ENAMETOOLONG => Errno::E2BIG,
+                other => other,
+            })?;
+        *budget = budget
+            .checked_sub(string.len() + OVERHEAD)
+            .ok_or(Errno::E2BIG)?;
+        strings.push(string);
+        address = address.wrapping_add(8);
     }
     Ok(strings)
 }

@@ -103,14 +103,14 @@ pub(crate) fn clock_nanosleep(
     }
 }
 
-fn sleep_for(context: &Context<'_>, ns: u64, rest: u64) -> Result<u64> {
-    let deadline = wait::now_ns().saturating_add(ns);
+fn sleep_for(context: &mut Context<'_>, ns: u64, rest: u64) -> Result<u64> {
+    let deadline = context.deadline(Some(ns)).unwrap_or(u64::MAX);
     if sleep_until(deadline) {
         return Ok(0);
     }
     let left = deadline.saturating_sub(wait::now_ns());
     write_if(context, rest, &Timespec::from_ns(left))?;
-    Err(Errno::EINTR)
+    Err(context.interrupt(Some(deadline)))
 }
 
 /// Sleeps; false where a signal came first.

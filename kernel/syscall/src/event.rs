@@ -1,6 +1,7 @@
 //! Descriptors to wait with: eventfd(2), timerfd_create(2), epoll(7).
 
 use crate::arguments::{self, read, write, write_if};
+use crate::poll::milliseconds;
 use crate::{Args, Context, Result};
 use abi::Errno;
 use abi::event::{
@@ -136,35 +137,35 @@ fn wait(
         many.resize(max, EpollEvent::default());
         &mut many[..]
     };
-    let count = set.wait(events, deadline)?;
+    let count = set.wait(events, deadline).map_err(|error| match error {
+        Errno::EINTR => context.interrupt(deadline),
+        other => other,
+    })?;
     for (index, event) in events[..count].iter().enumerate() {
         write(
             context,
-            to + (index * size_of::<EpollEvent>()) as u64,
+            arguments::element_at::<EpollEvent>(to, index as u64),
             event,
         )?;
     }
     Ok(count as u64)
 }
 
-fn deadline_of(timeout: u64) -> wait::Deadline {
-    let milliseconds = timeout as i32;
-    arguments::deadline_in((milliseconds >= 0).then(|| milliseconds as u64 * 1_000_000))
-}
-
 pub(crate) fn epoll_wait(
     context: &mut Context<'_>,
     [set, to, max, timeout, ..]: Args,
 ) -> Result<u64> {
-    wait(context, set, to, max, deadline_of(timeout))
+    let deadline = context.deadline(milliseconds(timeout));
+    wait(context, set, to, max, deadline)
 }
 
 pub(crate) fn epoll_pwait(
     context: &mut Context<'_>,
     [set, to, max, timeout, mask, size]: Args,
 ) -> Result<u64> {
+    let deadline = context.deadline(milliseconds(timeout));
     with_mask(context, mask, size, |context| {
-        wait(context, set, to, max, deadline_of(timeout))
+        wait(context, set, to, max, deadline)
     })
 }
 
@@ -172,7 +173,8 @@ pub(crate) fn epoll_pwait2(
     context: &mut Context<'_>,
     [set, to, max, timeout, mask, size]: Args,
 ) -> Result<u64> {
-    let deadline = arguments::deadline_in(arguments::time_ns(context, timeout)?);
+    let ns = arguments::time_ns(context, timeout)?;
+    let deadline = context.deadline(ns);
     with_mask(context, mask, size, |context| {
         wait(context, set, to, max, deadline)
     })
@@ -194,7 +196,11 @@ pub(crate) fn with_mask(
     let set = SignalSet(read(context, mask)?);
     context.block_until_handled(set);
     let result = call(context);
-    if result != Err(Errno::EINTR) {
+    let is_interrupted = matches!(
+        result,
+        Err(Errno::EINTR | Errno::ERESTART | Errno::ERESTARTNOHAND)
+    );
+    if !is_interrupted {
         context.unblock();
     }
     result

@@ -3,7 +3,7 @@
 use crate::arguments::{path, start_of, strings};
 use crate::{Args, Context, Result};
 use abi::Errno;
-use abi::fs::{AT_EMPTY_PATH, AT_FDCWD};
+use abi::fs::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
 use vfs::Caller;
 
 pub(crate) fn execve(
@@ -21,7 +21,13 @@ pub(crate) fn execveat(
     [at, name, arguments, environment, flags, _]: Args,
 ) -> Result<u64> {
     let name = path(context, name)?;
-    let (arguments, environment) = (strings(context, arguments)?, strings(context, environment)?);
+    let known = u64::from(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW);
+    if flags & !known != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let mut budget = world::STRINGS_MAX;
+    let arguments = strings(context, arguments, &mut budget)?;
+    let environment = strings(context, environment, &mut budget)?;
     if name.is_empty() {
         if flags & u64::from(AT_EMPTY_PATH) == 0 {
             return Err(Errno::ENOENT);

@@ -2,7 +2,7 @@
 
 use crate::{Args, Context, Result, arguments};
 use abi::Errno;
-use world::futex::{self, ANY};
+use world::futex::{self, ANY, Requeue};
 
 const WAIT: u64 = 0;
 const WAKE: u64 = 1;
@@ -23,8 +23,10 @@ pub(crate) fn futex(
     let value = value as u32;
     match operation & !(PRIVATE | REALTIME) {
         WAIT => {
-            let deadline = arguments::deadline_in(arguments::time_ns(context, timeout)?);
-            futex::wait(context.space(), address, key, value, ANY, deadline).map(|()| 0)
+            let ns = arguments::time_ns(context, timeout)?;
+            let deadline = context.deadline(ns);
+            let result = futex::wait(context.space(), address, key, value, ANY, deadline);
+            resumable(context, result, deadline)
         }
         WAIT_BITSET => {
             let deadline = absolute(context, timeout, operation & REALTIME != 0)?;
@@ -34,14 +36,18 @@ pub(crate) fn futex(
         WAKE_BITSET if third as u32 == 0 => Err(Errno::EINVAL),
         WAKE_BITSET => Ok(futex::wake(key, count(value), third as u32) as u64),
         REQUEUE | CMP_REQUEUE => {
-            if operation & !(PRIVATE | REALTIME) == CMP_REQUEUE
-                && context.space().load_u32(address)? != third as u32
-            {
-                return Err(Errno::EAGAIN);
+            if (value as i32) < 0 || (timeout as i32) < 0 {
+                return Err(Errno::EINVAL);
             }
-            let to = futex::key(context.space(), second, is_private)?;
-            let woken = futex::wake(key, count(value), ANY);
-            let moved = futex::requeue(key, to, count(timeout as u32));
+            let compares = operation & !(PRIVATE | REALTIME) == CMP_REQUEUE;
+            let request = Requeue {
+                from: key,
+                to: futex::key(context.space(), second, is_private)?,
+                wake: count(value),
+                moves: count(timeout as u32),
+            };
+            let expected = compares.then_some(third as u32);
+            let (woken, moved) = futex::requeue(context.space(), address, expected, request)?;
             Ok((woken + moved) as u64)
         }
         WAKE_OP => {
@@ -54,6 +60,19 @@ pub(crate) fn futex(
             Ok(woken as u64)
         }
         _ => Err(Errno::ENOSYS),
+    }
+}
+
+/// A relative wait that is repeated ends when it would have the first time.
+/// Without a limit even a handler lets it be repeated.
+fn resumable(
+    context: &mut Context<'_>,
+    result: Result<()>,
+    deadline: wait::Deadline,
+) -> Result<u64> {
+    match result {
+        Err(Errno::ERESTART) if deadline.is_some() => Err(context.interrupt(deadline)),
+        other => other.map(|()| 0),
     }
 }
 

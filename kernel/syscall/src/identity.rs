@@ -1,6 +1,6 @@
 //! Who the caller is: getpid(2), getuid(2), setuid(2), ...
 
-use crate::arguments::{read, write};
+use crate::arguments::{element, element_at, write};
 use crate::{Args, Context, Result};
 use abi::Errno;
 use alloc::vec::Vec;
@@ -79,7 +79,7 @@ pub(crate) fn getgroups(context: &mut Context<'_>, [size, list, ..]: Args) -> Re
         return Err(Errno::EINVAL);
     }
     for (index, group) in groups.iter().enumerate() {
-        write(context, list + 4 * index as u64, group)?;
+        write(context, element_at::<u32>(list, index as u64), group)?;
     }
     Ok(groups.len() as u64)
 }
@@ -156,7 +156,29 @@ pub(crate) fn setgroups(context: &mut Context<'_>, [size, list, ..]: Args) -> Re
         return Err(Errno::EINVAL);
     }
     ids.groups = (0..size)
-        .map(|index| read(context, list + 4 * index))
+        .map(|index| element(context, list, index))
         .collect::<Result<Vec<u32>>>()?;
     change(context, ids)
+}
+
+/// setre* sets the saved id too where the real one is set or the effective one
+/// becomes other than the real one was.
+fn with_saved(old_real: u32, real: u64, effective: u64) -> [u64; 3] {
+    let changes = real as u32 != KEEP || effective as u32 != KEEP && effective as u32 != old_real;
+    let saved = match effective as u32 {
+        KEEP => u64::from(KEEP),
+        _ if changes => effective,
+        _ => u64::from(KEEP),
+    };
+    [real, effective, saved]
+}
+
+pub(crate) fn setreuid(context: &mut Context<'_>, [real, effective, ..]: Args) -> Result<u64> {
+    let [real, effective, saved] = with_saved(context.credentials().uid, real, effective);
+    setresuid(context, [real, effective, saved, 0, 0, 0])
+}
+
+pub(crate) fn setregid(context: &mut Context<'_>, [real, effective, ..]: Args) -> Result<u64> {
+    let [real, effective, saved] = with_saved(context.credentials().gid, real, effective);
+    setresgid(context, [real, effective, saved, 0, 0, 0])
 }

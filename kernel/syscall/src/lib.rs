@@ -20,15 +20,17 @@ mod job;
 mod lifecycle;
 mod limits;
 mod memory;
+mod mount;
 mod names;
 mod poll;
 mod read_write;
 mod signal;
+mod socket;
 mod stat;
 mod system;
 mod table;
 
-pub use system::{SystemHooks, set_hooks};
+pub use system::{SystemHooks, host_name, release, set_file_systems, set_hooks, set_host_name};
 pub use table::{dispatch, is_supported};
 
 use world::{Args, Context, Result};

@@ -44,16 +44,19 @@ pub(crate) fn vfork(context: &mut Context<'_>, _args: Args) -> Result<u64> {
 pub(crate) fn clone3(context: &mut Context<'_>, [address, size, ..]: Args) -> Result<u64> {
     const FIRST_VERSION: u64 = 64;
     const KNOWN: usize = 11;
-    if size < FIRST_VERSION || size > mem::PAGE {
-        return Err(if size > mem::PAGE {
-            Errno::E2BIG
-        } else {
-            Errno::EINVAL
-        });
+    match size {
+        0..FIRST_VERSION => return Err(Errno::EINVAL),
+        FIRST_VERSION..=mem::PAGE => {}
+        _ => return Err(Errno::E2BIG),
     }
     let mut words = [0u64; KNOWN];
+    for index in KNOWN as u64..size / 8 {
+        if arguments::element::<u64>(context, address, index)? != 0 {
+            return Err(Errno::E2BIG);
+        }
+    }
     for (index, word) in words.iter_mut().enumerate().take(size as usize / 8) {
-        *word = arguments::read(context, address + 8 * index as u64)?;
+        *word = arguments::element(context, address, index as u64)?;
     }
     let [
         flags,
@@ -92,11 +95,7 @@ pub(crate) fn clone3(context: &mut Context<'_>, [address, size, ..]: Args) -> Re
 }
 
 pub(crate) fn exit(context: &mut Context<'_>, [status, ..]: Args) -> Result<u64> {
-    if context.process().threads().len() == 1 {
-        context.process().exit(status as u8);
-    } else {
-        context.thread().leave();
-    }
+    context.thread().exit(status as u8);
     Ok(0)
 }
 
@@ -243,7 +242,7 @@ pub(crate) fn prctl(context: &mut Context<'_>, [option, argument, ..]: Args) -> 
         PR_SET_NAME => {
             let mut name = [0; NAME_LEN];
             for (index, byte) in name.iter_mut().enumerate().take(NAME_LEN - 1) {
-                *byte = arguments::read(context, argument + index as u64)?;
+                *byte = arguments::element(context, argument, index as u64)?;
                 if *byte == 0 {
                     break;
                 }

@@ -9,6 +9,8 @@ use alloc::sync::Arc;
 use vfs::UserMemory;
 use world::{Limit, Process, UserThread};
 
+/// The most descriptors that a process may be allowed, as on Linux.
+const NOFILE_MAX: u64 = 1 << 20;
 const NS: u64 = 1_000_000_000;
 
 fn process(context: &Context<'_>, pid: u64) -> Result<Arc<Process>> {
@@ -34,6 +36,9 @@ pub(crate) fn prlimit64(
             return Err(Errno::EINVAL);
         }
         if hard > before.hard && !context.credentials().is_superuser() {
+            return Err(Errno::EPERM);
+        }
+        if which == limit::NOFILE && hard > NOFILE_MAX {
             return Err(Errno::EPERM);
         }
         process.set_limit(which, Limit { soft, hard });
@@ -150,4 +155,23 @@ pub(crate) fn setpriority(context: &mut Context<'_>, [kind, who, nice, ..]: Args
 pub(crate) fn getcpu(context: &mut Context<'_>, [cpu, node, ..]: Args) -> Result<u64> {
     write_if(context, cpu, &(hal::cpu::id() as u32))?;
     write_if(context, node, &0u32).map(|()| 0)
+}
+
+/// Every thread has the one policy that there is, SCHED_OTHER, 0.
+pub(crate) fn sched_getscheduler(context: &mut Context<'_>, [tid, ..]: Args) -> Result<u64> {
+    thread(context, tid).map(|_| 0)
+}
+
+/// Its only parameter, the priority, is 0.
+pub(crate) fn sched_getparam(context: &mut Context<'_>, [tid, to, ..]: Args) -> Result<u64> {
+    thread(context, tid)?;
+    write(context, to, &0u32).map(|()| 0)
+}
+
+/// The highest and the lowest priority of SCHED_OTHER, BATCH and IDLE are 0.
+pub(crate) fn sched_priority_bound(_context: &mut Context<'_>, [policy, ..]: Args) -> Result<u64> {
+    match policy as u32 {
+        0 | 3 | 5 => Ok(0),
+        _ => Err(Errno::EINVAL),
+    }
 }

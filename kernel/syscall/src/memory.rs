@@ -142,7 +142,10 @@ pub(crate) fn mincore(context: &mut Context<'_>, [start, len, vector, ..]: Args)
         context
             .space()
             .residency(&(at..at + count as u64 * PAGE), &mut residency[..count]);
-        context.write_user(vector + (at - start) / PAGE, &residency[..count])?;
+        context.write_user(
+            vector.wrapping_add((at - start) / PAGE),
+            &residency[..count],
+        )?;
         at += count as u64 * PAGE;
     }
     Ok(0)
@@ -157,7 +160,7 @@ pub(crate) fn mlock(context: &mut Context<'_>, [start, len, ..]: Args) -> Result
     let first = start & !(PAGE - 1);
     context
         .space()
-        .check_mapped(first, len + (start - first))
+        .check_mapped(first, len.checked_add(start - first).ok_or(Errno::EINVAL)?)
         .map(|()| 0)
 }
 
@@ -169,4 +172,9 @@ pub(crate) fn membarrier(_context: &mut Context<'_>, [command, ..]: Args) -> Res
         QUERY => Ok(0),
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// As [`mlock`], for all there is and will be.
+pub(crate) fn mlockall(_context: &mut Context<'_>, _args: Args) -> Result<u64> {
+    Ok(0)
 }

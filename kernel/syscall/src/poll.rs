@@ -1,6 +1,6 @@
 //! poll(2) and select(2).
 
-use crate::arguments::{self, read, write, write_if};
+use crate::arguments::{self, element, element_at, read, write, write_if};
 use crate::event::with_mask;
 use crate::{Args, Context, Result};
 use abi::Errno;
@@ -14,9 +14,10 @@ use wait::Deadline;
 /// The most descriptors that select(2) knows.
 const SELECT_MAX: u64 = 1024;
 
-fn deadline_ms(timeout: u64) -> Deadline {
+/// A time-out in milliseconds; negative ones never come.
+pub(crate) fn milliseconds(timeout: u64) -> Option<u64> {
     let milliseconds = timeout as i32;
-    arguments::deadline_in((milliseconds >= 0).then(|| milliseconds as u64 * 1_000_000))
+    (milliseconds >= 0).then(|| milliseconds as u64 * 1_000_000)
 }
 
 fn entry(context: &Context<'_>, fd: i32, wanted: Events) -> PollEntry {
@@ -40,14 +41,24 @@ fn entry(context: &Context<'_>, fd: i32, wanted: Events) -> PollEntry {
     }
 }
 
+fn poll_files(
+    context: &mut Context<'_>,
+    entries: &mut [PollEntry],
+    deadline: Deadline,
+) -> Result<usize> {
+    ipc::poll(entries, deadline).map_err(|error| match error {
+        Errno::EINTR => context.interrupt(deadline),
+        other => other,
+    })
+}
+
 fn wait(context: &mut Context<'_>, list: u64, count: u64, deadline: Deadline) -> Result<u64> {
     if count > context.process().limit(limit::NOFILE).soft {
         return Err(Errno::EINVAL);
     }
-    let size = size_of::<PollFd>() as u64;
     let mut fds = Vec::with_capacity(count as usize);
     for index in 0..count {
-        fds.push(read::<PollFd>(context, list + index * size)?);
+        fds.push(element::<PollFd>(context, list, index)?);
     }
     let mut entries: Vec<_> = fds
         .iter()
@@ -59,23 +70,25 @@ fn wait(context: &mut Context<'_>, list: u64, count: u64, deadline: Deadline) ->
             )
         })
         .collect();
-    let ready = ipc::poll(&mut entries, deadline)?;
+    let ready = poll_files(context, &mut entries, deadline)?;
     for (index, (mut fd, entry)) in fds.into_iter().zip(entries).enumerate() {
         fd.revents = entry.found.bits() as u16;
-        write(context, list + index as u64 * size, &fd)?;
+        write(context, element_at::<PollFd>(list, index as u64), &fd)?;
     }
     Ok(ready as u64)
 }
 
 pub(crate) fn poll(context: &mut Context<'_>, [list, count, timeout, ..]: Args) -> Result<u64> {
-    wait(context, list, count, deadline_ms(timeout))
+    let deadline = context.deadline(milliseconds(timeout));
+    wait(context, list, count, deadline)
 }
 
 pub(crate) fn ppoll(
     context: &mut Context<'_>,
     [list, count, timeout, mask, size, _]: Args,
 ) -> Result<u64> {
-    let deadline = arguments::deadline_in(arguments::time_ns(context, timeout)?);
+    let ns = arguments::time_ns(context, timeout)?;
+    let deadline = context.deadline(ns);
     let result = with_mask(context, mask, size, |context| {
         wait(context, list, count, deadline)
     });
@@ -123,7 +136,7 @@ fn select_sets(
             entries.push(entry(context, fd as i32, wanted));
         }
     }
-    ipc::poll(&mut entries, deadline)?;
+    poll_files(context, &mut entries, deadline)?;
     let mut found = [[0u8; SELECT_MAX as usize / 8]; 3];
     let mut total = 0;
     for (&fd, entry) in fds.iter().zip(&entries) {
@@ -151,7 +164,7 @@ pub(crate) fn select(
         None
     } else {
         let [seconds, micro]: [u64; 2] = read(context, timeout)?;
-        if seconds as i64 >> 32 != 0 && (seconds as i64) < 0 || micro >= 1_000_000 {
+        if (seconds as i64) < 0 || micro >= 1_000_000 {
             return Err(Errno::EINVAL);
         }
         Some(
@@ -160,7 +173,7 @@ pub(crate) fn select(
                 .saturating_add(micro * 1000),
         )
     };
-    let deadline = arguments::deadline_in(ns);
+    let deadline = context.deadline(ns);
     let result = select_sets(context, count, [reads, writes, exceptions], deadline);
     if let Some(deadline) = deadline {
         let left = deadline.saturating_sub(wait::now_ns());
@@ -177,7 +190,8 @@ pub(crate) fn pselect6(
     context: &mut Context<'_>,
     [count, reads, writes, exceptions, timeout, mask]: Args,
 ) -> Result<u64> {
-    let deadline = arguments::deadline_in(arguments::time_ns(context, timeout)?);
+    let ns = arguments::time_ns(context, timeout)?;
+    let deadline = context.deadline(ns);
     let [mask, size] = if mask == 0 {
         [0, 0]
     } else {

@@ -1,17 +1,10 @@
 //! Bytes of open files: read(2), write(2) and their kin.
 
+use crate::arguments::clamp;
 use crate::{Args, Context, Result, arguments};
 use abi::Errno;
 use abi::signal::{SigInfo, code, number};
 use vfs::{Caller, SliceSource, UserMemory, UserSink, UserSource, VecSink};
-
-/// The most bytes that one call moves, as on Linux.
-const COUNT_MAX: u64 = 0x7fff_f000;
-
-#[inline]
-fn clamp(count: u64) -> usize {
-    count.min(COUNT_MAX) as usize
-}
 
 pub(crate) fn read(context: &mut Context<'_>, [fd, buffer, count, ..]: Args) -> Result<u64> {
     let file = context.file(fd as i32)?;
@@ -197,5 +190,19 @@ pub(crate) fn ioctl(context: &mut Context<'_>, [fd, command, argument, ..]: Args
         FIOCLEX => context.files().set_cloexec(fd, true).map(|()| 0),
         FIONCLEX => context.files().set_cloexec(fd, false).map(|()| 0),
         command => context.file(fd)?.ioctl(context, command, argument),
+    }
+}
+
+/// Advice that changes nothing where files are in memory.
+pub(crate) fn fadvise64(
+    context: &mut Context<'_>,
+    [fd, _offset, _len, advice, ..]: Args,
+) -> Result<u64> {
+    const LAST: u64 = 5;
+    let file = context.file(fd as i32)?;
+    match advice {
+        0..=LAST if file.file().is_seekable() => Ok(0),
+        0..=LAST => Err(Errno::ESPIPE),
+        _ => Err(Errno::EINVAL),
     }
 }

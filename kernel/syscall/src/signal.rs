@@ -105,22 +105,11 @@ pub(crate) fn rt_sigtimedwait(
 ) -> Result<u64> {
     check_size(size)?;
     let set = SignalSet(read(context, set)?).without(SignalSet::UNBLOCKABLE);
-    let deadline = arguments::deadline_in(arguments::time_ns(context, timeout)?);
-    // Signals that are waited for reach the thread although it blocks them.
-    let blocked = context.thread().blocked();
-    let taken = loop {
-        if let Some(taken) = world::signal::take(context.thread(), set) {
-            break taken;
-        }
-        if deadline.is_some_and(|deadline| wait::now_ns() >= deadline) {
-            return Err(Errno::EAGAIN);
-        }
-        context.thread().set_blocked(blocked.without(set));
-        wait::scheduler().park(deadline);
-        context.thread().set_blocked(blocked);
-        if wait::interrupted() && context.thread().waiting().0 & set.0 == 0 {
-            return Err(Errno::EINTR);
-        }
+    let ns = arguments::time_ns(context, timeout)?;
+    let deadline = context.deadline(ns);
+    let taken = match world::signal::wait_for(context.thread(), set, deadline) {
+        Err(Errno::EINTR) => return Err(context.interrupt(deadline)),
+        result => result?,
     };
     if info != 0 {
         context.write_user(info, &taken.to_bytes())?;
@@ -252,10 +241,8 @@ pub(crate) fn tgkill(context: &mut Context<'_>, [pid, tid, signal, ..]: Args) ->
     to_thread(context, Some(pid as u32), tid, signal)
 }
 
-pub(crate) fn rt_sigqueueinfo(
-    context: &mut Context<'_>,
-    [pid, signal, info, ..]: Args,
-) -> Result<u64> {
+/// What a program says of a signal that it queues for `pid`.
+fn queued(context: &Context<'_>, pid: u64, signal: u64, info: u64) -> Result<SigInfo> {
     let mut bytes = [0; SIGINFO_SIZE];
     context.read_user(info, &mut bytes)?;
     let info = SigInfo {
@@ -266,6 +253,29 @@ pub(crate) fn rt_sigqueueinfo(
     if (info.code >= 0 || info.code == code::SI_TKILL) && pid as u32 != context.process().pid() {
         return Err(Errno::EPERM);
     }
+    Ok(info)
+}
+
+pub(crate) fn rt_sigqueueinfo(
+    context: &mut Context<'_>,
+    [pid, signal, info, ..]: Args,
+) -> Result<u64> {
+    let info = queued(context, pid, signal, info)?;
     let process = world::find_process(pid as u32).ok_or(Errno::ESRCH)?;
     send(context, &process, info).map(|()| 0)
+}
+
+pub(crate) fn rt_tgsigqueueinfo(
+    context: &mut Context<'_>,
+    [pid, tid, signal, info, ..]: Args,
+) -> Result<u64> {
+    let info = queued(context, pid, signal, info)?;
+    let thread = world::find_thread(tid as u32)
+        .filter(|thread| thread.process().pid() == pid as u32)
+        .ok_or(Errno::ESRCH)?;
+    may_signal(context, thread.process())?;
+    if info.signal != 0 {
+        thread.signal(info);
+    }
+    Ok(0)
 }

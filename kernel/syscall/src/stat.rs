@@ -185,8 +185,8 @@ pub(crate) fn utimensat(
             .map(|()| 0);
     }
     let [accessed, modified]: [Timespec; 2] = [
-        arguments::read(context, times)?,
-        arguments::read(context, times + size_of::<Timespec>() as u64)?,
+        arguments::element(context, times, 0)?,
+        arguments::element(context, times, 1)?,
     ];
     let choose = |time: Timespec| match time.nsec {
         UTIME_NOW => Ok(Some(now)),

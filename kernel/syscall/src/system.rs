@@ -3,9 +3,11 @@
 use crate::arguments::write;
 use crate::{Args, Context, Result};
 use abi::Errno;
+use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use sync::{Once, SpinLock};
-use vfs::UserMemory;
+use vfs::{FileSystem, UserMemory};
 
 /// Bytes of each name that uname(2) tells.
 const NAME_SIZE: usize = 65;
@@ -25,6 +27,8 @@ pub struct SystemHooks {
 }
 
 static HOOKS: Once<SystemHooks> = Once::new();
+type FileSystems = fn(&[u8]) -> Option<Arc<dyn FileSystem>>;
+static FILE_SYSTEMS: Once<FileSystems> = Once::new();
 static HOST_NAME: SpinLock<([u8; NAME_SIZE], usize)> = SpinLock::new(initial_name());
 
 const fn initial_name() -> ([u8; NAME_SIZE], usize) {
@@ -43,8 +47,46 @@ pub fn set_hooks(hooks: SystemHooks) {
     let _ = HOOKS.set(hooks);
 }
 
+/// Registers what mount(2) finds file systems with, by their types' names;
+/// once, at boot. tmpfs is known without.
+pub fn set_file_systems(find: FileSystems) {
+    let _ = FILE_SYSTEMS.set(find);
+}
+
+/// A file system of type `kind`.
+pub(crate) fn file_system(kind: &[u8]) -> Option<Arc<dyn FileSystem>> {
+    FILE_SYSTEMS.get()?(kind)
+}
+
 fn hooks() -> Result<&'static SystemHooks> {
     HOOKS.get().ok_or(Errno::ENOSYS)
+}
+
+/// The release that uname(2) tells.
+#[must_use]
+pub fn release() -> String {
+    String::from_utf8_lossy(RELEASE).into_owned()
+}
+
+/// The host's name.
+#[must_use]
+pub fn host_name() -> String {
+    let (name, len) = *HOST_NAME.lock();
+    String::from_utf8_lossy(&name[..len]).into_owned()
+}
+
+/// Changes the host's name.
+///
+/// # Errors
+/// `EINVAL` where it is longer than 64 bytes.
+pub fn set_host_name(name: &str) -> Result<()> {
+    if name.len() >= NAME_SIZE {
+        return Err(Errno::EINVAL);
+    }
+    let mut bytes = [0; NAME_SIZE];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    *HOST_NAME.lock() = (bytes, name.len());
+    Ok(())
 }
 
 pub(crate) fn uname(context: &mut Context<'_>, [to, ..]: Args) -> Result<u64> {
@@ -109,7 +151,7 @@ pub(crate) fn getrandom(context: &mut Context<'_>, [to, len, flags, ..]: Args) -
         let count = PIECE.min((len - done) as usize);
         let block = flags & (NONBLOCK | INSECURE) == 0;
         (hooks()?.random)(&mut bytes[..count], block).ok_or(Errno::EAGAIN)?;
-        context.write_user(to + done, &bytes[..count])?;
+        context.write_user(to.wrapping_add(done), &bytes[..count])?;
         done += count as u64;
         sched::preempt_point();
     }

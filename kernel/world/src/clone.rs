@@ -75,7 +75,6 @@ impl Context<'_> {
         match self.new_thread(tid, &process, &request) {
             Ok(()) => {}
             Err(error) => {
-                registry::remove_thread(tid);
                 if !request.has(CLONE_THREAD) {
                     disown(&process);
                 }
@@ -146,10 +145,10 @@ impl Context<'_> {
         }
         let number = tid.to_le_bytes();
         if request.has(CLONE_PARENT_SETTID) {
-            self.write_user(request.parent_tid, &number)?;
+            // As on Linux, a word that cannot be written is nobody's affair.
+            let _ = self.write_user(request.parent_tid, &number);
         }
         if request.has(CLONE_CHILD_SETTID) {
-            // A word that cannot be written is the child's affair.
             let space = process.space().ok_or(Errno::ESRCH)?;
             let _ = space.write(request.child_tid, &number);
         }
@@ -206,8 +205,10 @@ pub(crate) fn launch(thread: &Arc<UserThread>, user: UserContext, bases: (u64, u
     };
     let sched = sched::Builder::new(name).build(main)?;
     thread.set_sched(sched.clone());
+    registry::add_thread(thread);
     process.threads.lock().push(thread.clone());
-    if process.ending.lock().is_some() {
+    // What was sent before it was in the list has not woken it.
+    if process.ending.lock().is_some() || process.is_stopped() || thread.has_takable() {
         sched.interrupt();
     }
     sched.start();

@@ -31,6 +31,8 @@ pub struct Context<'a> {
     pub(crate) interrupted_call: Option<Errno>,
     /// What is blocked again after a handler, or when none was to run.
     pub(crate) restore_mask: Option<SignalSet>,
+    /// When the call ends that is repeated because nothing came of a signal.
+    pub(crate) resume_deadline: Option<u64>,
     /// The last fault: vector, error code, address.
     pub(crate) last_fault: (u8, u32, u64),
 }
@@ -48,6 +50,7 @@ impl<'a> Context<'a> {
             call: 0,
             interrupted_call: None,
             restore_mask: None,
+            resume_deadline: None,
             last_fault: (0, 0, 0),
         })
     }
@@ -132,6 +135,20 @@ impl<'a> Context<'a> {
         if let Some(mask) = self.restore_mask.take() {
             self.thread.set_blocked(mask);
         }
+    }
+
+    /// When a call ends that waits for `ns` nanoseconds at most: if it is a
+    /// repetition, when it would have ended the first time.
+    pub fn deadline(&mut self, ns: Option<u64>) -> wait::Deadline {
+        let resumed = self.resume_deadline.take();
+        resumed.or_else(|| ns.map(|ns| wait::now_ns().saturating_add(ns)))
+    }
+
+    /// What an interrupted call with a deadline returns: it goes on if no handler
+    /// runs, else it is EINTR.
+    pub fn interrupt(&mut self, deadline: wait::Deadline) -> Errno {
+        self.resume_deadline = deadline;
+        Errno::ERESTARTNOHAND
     }
 
     /// Makes the program issue its call again. SYSCALL is two bytes long.

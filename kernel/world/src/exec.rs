@@ -7,11 +7,12 @@ use crate::start_stack::{self, Placed, Start};
 use crate::{Context, Result, UserThread, clone, exit, registry};
 use abi::Errno;
 use abi::process::limit;
-use abi::signal::{AltStack, SignalSet};
+use abi::signal::{AltStack, SignalSet, number};
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 use hal::fpu::FpuArea;
 use hal::mem::{Account, Prot};
 use hal::user_context::UserContext;
@@ -20,7 +21,7 @@ use sync::Once;
 use vfs::{Credentials, FdTable, Follow, FsContext, FsView, Location, OpenFile, OpenFlags};
 
 /// The most bytes that arguments and environment take together.
-const STRINGS_MAX: usize = 2 << 20;
+pub const STRINGS_MAX: usize = 2 << 20;
 /// How many scripts may be each other's interpreters.
 const SCRIPT_DEPTH: usize = 5;
 /// Where relocatable programs are put, before randomization.
@@ -83,34 +84,45 @@ impl Context<'_> {
         drop(view);
         self.become_only_thread()?;
         self.enter(ready);
+        self.process().is_executing.store(false, Ordering::Release);
         Ok(0)
     }
 
-    /// Ends the other threads, and waits until they are gone.
+    /// Ends the other threads, waits until they are gone, and takes the
+    /// process's number. Of two threads that try, the second leaves.
     fn become_only_thread(&mut self) -> Result<()> {
         let process = self.process().clone();
-        let others = || {
-            process
-                .threads
-                .lock()
+        if process.is_executing.swap(true, Ordering::AcqRel) {
+            return Err(Errno::EAGAIN);
+        }
+        // Looks again each time: one that leaves may just have made another.
+        let alone = || {
+            let threads = process.threads();
+            let others = threads
                 .iter()
-                .filter(|other| !Arc::ptr_eq(other, self.thread()))
-                .cloned()
-                .collect::<Vec<_>>()
+                .filter(|other| !Arc::ptr_eq(other, self.thread()));
+            others.inspect(|other| other.leave()).count() == 0
         };
-        others().iter().for_each(|thread| thread.leave());
         process
             .resumed
-            .wait_uninterrupted(|| (others().is_empty() || self.is_ending()).then_some(()));
+            .wait_uninterrupted(|| (alone() || self.is_ending()).then_some(()));
         if self.is_ending() {
-            Err(Errno::EINTR)
-        } else {
-            Ok(())
+            return Err(Errno::EINTR);
         }
+        if self.thread().tid() != process.pid() {
+            registry::remove_thread(self.thread().tid());
+            self.thread().set_tid(process.pid());
+            registry::add_thread(self.thread());
+        }
+        Ok(())
     }
 
     fn enter(&mut self, ready: Ready) {
         let process = self.process().clone();
+        exit::let_go(self.thread(), self.space());
+        process
+            .exit_signal
+            .store(number::SIGCHLD, Ordering::Relaxed);
         let old_actions = process.actions.lock().clone();
         let actions = old_actions.for_exec();
         let old = core::mem::replace(&mut *process.actions.lock(), actions);
@@ -122,8 +134,10 @@ impl Context<'_> {
         let old = core::mem::replace(&mut *process.program.lock(), ready.program);
         drop(old);
         process.set_space(Some(ready.space));
-        // A table shared with a parent (vfork) must not lose its descriptors.
-        self.unshare_files();
+        // A table shared with another process must not lose its descriptors.
+        if !process.has_own_files() {
+            self.unshare_files();
+        }
         self.files().close_on_exec();
         self.refresh();
         self.space().activate();

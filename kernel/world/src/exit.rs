@@ -4,10 +4,20 @@ use crate::process::Status;
 use crate::{Process, UserThread, futex, reap, registry, run};
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
+use mem::Space;
 
 impl UserThread {
+    /// Ends it alone, as exit(2) does. Its process goes with the last thread,
+    /// with what the first one said.
+    pub fn exit(&self, code: u8) {
+        if self.tid() == self.process().pid() {
+            self.process().first_code.store(code, Ordering::Relaxed);
+        }
+        self.leave();
+    }
+
     /// Makes the thread leave at its next chance, its process staying.
-    pub fn leave(&self) {
+    pub(crate) fn leave(&self) {
         self.is_leaving.store(true, Ordering::Release);
         self.sched().interrupt();
     }
@@ -38,12 +48,7 @@ pub(crate) fn end_process(process: &Arc<Process>, status: Status) {
 pub(crate) fn finish_thread(thread: Arc<UserThread>) {
     let process = thread.process().clone();
     if let Some(space) = process.space() {
-        futex::leave_robust(&thread, &space);
-        let address = thread.clear_at_exit.load(Ordering::Relaxed);
-        // A process that shares the space (vfork) is told through it as well.
-        if address != 0 && space.write(address, &0u32.to_le_bytes()).is_ok() {
-            futex::wake_all_at(&space, address);
-        }
+        let_go(&thread, &space);
     }
     registry::remove_thread(thread.tid());
     process.add_run_ns(thread.sched().run_ns());
@@ -59,9 +64,22 @@ pub(crate) fn finish_thread(thread: Arc<UserThread>) {
     }
 }
 
+/// Tells those who share its memory that the thread is gone from there.
+pub(crate) fn let_go(thread: &UserThread, space: &Arc<Space>) {
+    futex::leave_robust(thread, space);
+    let address = thread.clear_at_exit.swap(0, Ordering::Relaxed);
+    // Held by the process and the caller only: nobody is left to be told, and
+    // the write might cost a copy of the page.
+    let is_shared = Arc::strong_count(space) > 2 || thread.process().threads.lock().len() > 1;
+    if address != 0 && is_shared && space.write(address, &0u32.to_le_bytes()).is_ok() {
+        futex::wake_all_at(space, address);
+    }
+}
+
 fn finish_process(process: &Arc<Process>) {
     // The last thread left by exit(2): the process ends as if by exit_group.
-    let status = *process.ending.lock().get_or_insert(Status::Exited(0));
+    let code = process.first_code.load(Ordering::Relaxed);
+    let status = *process.ending.lock().get_or_insert(Status::Exited(code));
     process.alarm.stop();
     process.drop_files();
     hal::task::set_table(None);

@@ -34,12 +34,16 @@ static TABLE: [SpinLock<Vec<Arc<Waiter>>>; BUCKETS] =
     [const { SpinLock::new(Vec::new()) }; BUCKETS];
 
 fn bucket(key: &FutexKey) -> &'static SpinLock<Vec<Arc<Waiter>>> {
+    &TABLE[bucket_index(key)]
+}
+
+fn bucket_index(key: &FutexKey) -> usize {
     let (a, b) = match *key {
         FutexKey::Private { space, address } => (space, address),
         FutexKey::Shared { object, offset } => (!object, offset),
     };
     let mixed = (a ^ b >> 2).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    &TABLE[(mixed >> 56) as usize]
+    (mixed >> 56) as usize
 }
 
 /// The key of the word at `address`.
@@ -151,23 +155,86 @@ pub fn wake(key: FutexKey, count: usize, bits: u32) -> usize {
     woken
 }
 
-/// Moves up to `count` waiters from `from` to `to`.
-pub fn requeue(from: FutexKey, to: FutexKey, count: usize) -> usize {
-    let mut moved = 0;
-    while moved < count {
-        let waiter = {
-            let mut waiters = bucket(&from).lock();
-            let Some(at) = waiters.iter().position(|waiter| *waiter.key.lock() == from) else {
-                break;
-            };
-            let waiter = waiters.remove(at);
-            *waiter.key.lock() = to;
-            waiter
+/// What [`requeue`] does: wakes up to `wake` waiters of `from`, and makes up to
+/// `moves` of the rest wait for `to`.
+#[derive(Clone, Copy, Debug)]
+pub struct Requeue {
+    /// Where they wait.
+    pub from: FutexKey,
+    /// Where they shall wait.
+    pub to: FutexKey,
+    /// The most that are woken.
+    pub wake: usize,
+    /// The most that are moved.
+    pub moves: usize,
+}
+
+/// Wakes and moves waiters if the word at `address` is `expected`, where one is
+/// given. No waiter is missed by a wake meanwhile: both buckets are held.
+/// Returns how many were woken and moved.
+pub fn requeue(
+    space: &Space,
+    address: u64,
+    expected: Option<u32>,
+    request: Requeue,
+) -> Result<(usize, usize)> {
+    loop {
+        if let Some(expected) = expected
+            && space.load_u32(address)? != expected
+        {
+            return Err(Errno::EAGAIN);
+        }
+        let still = || match expected {
+            Some(expected) => hal::user::load_u32(address).map(|value| value == expected),
+            None => Ok(true),
         };
-        bucket(&to).lock().push(waiter);
-        moved += 1;
+        let (one, two) = (bucket_index(&request.from), bucket_index(&request.to));
+        // In the order of the table, so that two calls never wait for each other.
+        let mut first = TABLE[one.min(two)].lock();
+        let mut second = (one != two).then(|| TABLE[one.max(two)].lock());
+        match still() {
+            Ok(true) => {}
+            Ok(false) => return Err(Errno::EAGAIN),
+            Err(_) => continue,
+        }
+        let (woken, moved) = match &mut second {
+            None => redirect(&mut first, None, &request),
+            Some(second) if one < two => redirect(&mut first, Some(second), &request),
+            Some(second) => redirect(second, Some(&mut first), &request),
+        };
+        drop((first, second));
+        woken.iter().for_each(|waiter| waiter.waker.wake_by_ref());
+        return Ok((woken.len(), moved));
     }
-    moved
+}
+
+/// The part of [`requeue`] under the locks; `target` is `None` where both keys
+/// share a bucket.
+fn redirect(
+    source: &mut Vec<Arc<Waiter>>,
+    mut target: Option<&mut Vec<Arc<Waiter>>>,
+    request: &Requeue,
+) -> (Vec<Arc<Waiter>>, usize) {
+    let mut woken = Vec::new();
+    let mut moved = 0;
+    let mut at = 0;
+    while at < source.len() && (woken.len() < request.wake || moved < request.moves) {
+        if *source[at].key.lock() != request.from {
+            at += 1;
+        } else if woken.len() < request.wake {
+            let waiter = source.remove(at);
+            waiter.is_woken.store(true, Ordering::Release);
+            woken.push(waiter);
+        } else {
+            moved += 1;
+            *source[at].key.lock() = request.to;
+            match &mut target {
+                Some(target) => target.push(source.remove(at)),
+                None => at += 1,
+            }
+        }
+    }
+    (woken, moved)
 }
 
 /// Wakes all waiters at `address`, of this space and of whoever shares it.
@@ -191,16 +258,23 @@ pub(crate) fn leave_robust(thread: &UserThread, space: &Space) {
             .read(address, &mut bytes)
             .map(|()| u64::from_le_bytes(bytes))
     };
-    let (Ok(mut entry), Ok(offset), Ok(pending)) = (word(head), word(head + 8), word(head + 16))
-    else {
+    let (Ok(mut entry), Ok(offset), Ok(pending)) = (
+        word(head),
+        word(head.wrapping_add(8)),
+        word(head.wrapping_add(16)),
+    ) else {
         return;
     };
     for _ in 0..ROBUST_MAX {
         if entry == head {
             break;
         }
-        mark_dead(thread, space, (entry & !1).wrapping_add(offset));
-        let Ok(next) = word(entry & !1) else { return };
+        // Read before: whoever is woken may reuse the entry at once.
+        let next = word(entry & !1);
+        if entry & !1 != pending & !1 {
+            mark_dead(thread, space, (entry & !1).wrapping_add(offset));
+        }
+        let Ok(next) = next else { return };
         entry = next;
     }
     if pending != 0 {

@@ -64,9 +64,7 @@ pub fn signal_group(group: u32, info: SigInfo) -> Result<()> {
 /// every member's parent is in it or in another session (POSIX 3.264).
 pub fn is_orphaned(group: u32) -> bool {
     members(group).iter().all(|member| match member.parent() {
-        Some(parent) => {
-            parent.group() == group || parent.session().id() != member.session().id()
-        }
+        Some(parent) => parent.group() == group || parent.session().id() != member.session().id(),
         None => true,
     })
 }
@@ -74,7 +72,8 @@ pub fn is_orphaned(group: u32) -> bool {
 /// Makes `process` the leader of a new session (setsid(2)).
 pub fn start_session(process: &Arc<Process>) -> Result<u32> {
     let pid = process.pid();
-    if !members(pid).is_empty() && process.group() == pid {
+    // Its own group, or one that outlived an earlier process of this number.
+    if !members(pid).is_empty() {
         return Err(Errno::EPERM);
     }
     let old = core::mem::replace(&mut *process.session.lock(), Session::new(pid));

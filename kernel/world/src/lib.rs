@@ -37,7 +37,7 @@ mod thread;
 
 pub use clone::CloneRequest;
 pub use context::Context;
-pub use exec::{set_random, start_first};
+pub use exec::{STRINGS_MAX, set_random, start_first};
 pub use process::{Limit, Process, Status, Usage};
 pub use reap::{Changes, Child, WaitFor};
 pub use registry::{current_thread, find_process, find_thread, for_each_process, process_count};

@@ -8,7 +8,7 @@ use abi::signal::{SigAction, SigInfo, SignalSet};
 use alloc::string::String;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use hal::mem::Account;
 use mem::Space;
 use sync::SpinLock;
@@ -92,6 +92,12 @@ pub struct Process {
     pub(crate) ending: SpinLock<Option<Status>>,
     /// Ended, and all of it given back but its number.
     pub(crate) is_zombie: AtomicBool,
+    /// Runs another program soon: its other threads are leaving.
+    pub(crate) is_executing: AtomicBool,
+    /// What its first thread said when it left alone.
+    pub(crate) first_code: AtomicU8,
+    /// How often it was told to go on; with `news` locked.
+    pub(crate) resumptions: AtomicU32,
     /// Stopped by a signal.
     pub(crate) is_stopped: AtomicBool,
     /// A change that the parent has not waited for.
@@ -197,6 +203,9 @@ impl Process {
             pending: SpinLock::new(Pending::default()),
             ending: SpinLock::new(None),
             is_zombie: AtomicBool::new(false),
+            is_executing: AtomicBool::new(false),
+            first_code: AtomicU8::new(0),
+            resumptions: AtomicU32::new(0),
             is_stopped: AtomicBool::new(false),
             news: SpinLock::new(None),
             resumed: WaitQueue::new(),
@@ -275,6 +284,14 @@ impl Process {
     pub(crate) fn set_fs(&self, fs: Arc<FsContext>) {
         let old = self.fs.lock().replace(fs);
         drop(old);
+    }
+
+    /// Whether nobody but it and the calling thread has its descriptors.
+    pub(crate) fn has_own_files(&self) -> bool {
+        let files = self.files.lock();
+        files
+            .as_ref()
+            .is_some_and(|files| Arc::strong_count(files) <= 2)
     }
 
     /// Lets go of descriptors and places.

@@ -42,10 +42,11 @@ pub(crate) fn adopt_children(process: &Arc<Process>) {
     };
     for child in children {
         child.set_parent(&first);
-        let is_zombie = child.is_zombie();
         first.children.lock().push(child.clone());
-        if is_zombie {
-            notify(&first, &child, Status::Exited(0));
+        // Looked at last: a child that ends after this look sees its new parent.
+        if child.is_zombie() {
+            let status = child.news.lock().unwrap_or(Status::Exited(0));
+            tell_end(&first, &child, status);
         }
     }
 }
@@ -58,12 +59,18 @@ pub(crate) fn bury(process: &Arc<Process>, status: Status) {
     let Some(parent) = process.parent() else {
         return;
     };
-    if ignores_children(&parent) {
-        forget(&parent, process);
+    tell_end(&parent, process, status);
+}
+
+/// Tells `parent` of the end of `process`, or removes that where `parent` does
+/// not care.
+fn tell_end(parent: &Arc<Process>, process: &Arc<Process>, status: Status) {
+    if ignores_children(parent) {
+        forget(parent, process);
         parent.child_news.wake_all();
-        return;
+    } else {
+        notify(parent, process, status);
     }
-    notify(&parent, process, status);
 }
 
 fn ignores_children(parent: &Process) -> bool {
@@ -152,16 +159,16 @@ impl Process {
         let mut exists = false;
         let found = matching.find_map(|child| {
             exists = true;
-            Some((child, wanted(child, changes)?))
+            Some((child, take_news(child, changes)?))
         });
         match found {
-            Some((child, status)) => Ok(Some(self.take_news(child, status, changes.keep))),
+            Some((child, status)) => Ok(Some(self.collect(child, status, changes.keep))),
             None if exists => Ok(None),
             None => Err(Errno::ECHILD),
         }
     }
 
-    fn take_news(&self, child: &Arc<Process>, status: Status, keep: bool) -> Child {
+    fn collect(&self, child: &Arc<Process>, status: Status, keep: bool) -> Child {
         let run_ns = child.usage().run_ns + child.children_usage().run_ns;
         let found = Child {
             pid: child.pid(),
@@ -169,24 +176,27 @@ impl Process {
             status,
             run_ns,
         };
-        if !keep {
-            *child.news.lock() = None;
-            if child.is_zombie() {
-                self.children_ns.fetch_add(run_ns, Ordering::Relaxed);
-                forget(self, child);
-            }
+        if !keep && matches!(status, Status::Exited(_) | Status::Killed(_)) {
+            self.children_ns.fetch_add(run_ns, Ordering::Relaxed);
+            forget(self, child);
         }
         found
     }
 }
 
-fn wanted(child: &Process, changes: Changes) -> Option<Status> {
+/// Takes a child's news if they are wanted; of several threads that wait, one
+/// gets them.
+fn take_news(child: &Process, changes: Changes) -> Option<Status> {
     let is_zombie = child.is_zombie();
-    let status = (*child.news.lock())?;
+    let mut news = child.news.lock();
+    let status = (*news)?;
     let matches = match status {
         Status::Exited(_) | Status::Killed(_) => changes.ended && is_zombie,
         Status::Stopped(_) => changes.stopped,
         Status::Continued => changes.continued,
     };
+    if matches && !changes.keep {
+        *news = None;
+    }
     matches.then_some(status)
 }

@@ -1,19 +1,22 @@
 //! [`UserThread`]: one thread of a program.
 
+use crate::Process;
 use crate::signal::Pending;
-use crate::{Process, registry};
 use abi::signal::{AltStack, SigInfo, SignalSet};
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use hal::fpu::FpuArea;
 use sync::{Once, SpinLock};
 
 /// One thread of a program.
 pub struct UserThread {
-    tid: u32,
+    /// Its process's number once it has run another program alone.
+    tid: AtomicU32,
     process: Arc<Process>,
     sched: Once<Arc<sched::Thread>>,
     blocked: AtomicU64,
+    /// What it takes although it is blocked (sigtimedwait).
+    waited_for: AtomicU64,
     pub(crate) pending: SpinLock<Pending>,
     pub(crate) alt_stack: SpinLock<AltStack>,
     /// Where a zero is stored, and waiters woken, at its end.
@@ -32,8 +35,8 @@ impl UserThread {
         blocked: SignalSet,
         fpu: Arc<FpuArea>,
     ) -> Arc<Self> {
-        let thread = Arc::new(Self {
-            tid,
+        Arc::new(Self {
+            tid: AtomicU32::new(tid),
             process,
             sched: Once::new(),
             blocked: AtomicU64::new(blocked.0),
@@ -43,20 +46,19 @@ impl UserThread {
             robust_list: SpinLock::new((0, 0)),
             fpu,
             is_leaving: AtomicBool::new(false),
-        });
-        registry::add_thread(&thread);
-        thread
+            waited_for: AtomicU64::new(0),
+        })
     }
 
     pub(crate) fn set_sched(&self, thread: Arc<sched::Thread>) {
-        thread.set_owner(self.tid);
+        thread.set_owner(self.tid());
         let _ = self.sched.set(thread);
     }
 
     /// Its number.
     #[inline]
     pub fn tid(&self) -> u32 {
-        self.tid
+        self.tid.load(Ordering::Relaxed)
     }
 
     /// Its process.
@@ -86,6 +88,21 @@ impl UserThread {
         if old.without(set) != SignalSet::default() && self.has_takable() {
             self.sched().interrupt();
         }
+    }
+
+    pub(crate) fn set_tid(&self, tid: u32) {
+        self.tid.store(tid, Ordering::Relaxed);
+        self.sched().set_owner(tid);
+    }
+
+    /// Whether `signal` shall make it look at its signals.
+    pub(crate) fn wants(&self, signal: u32) -> bool {
+        !self.blocked().contains(signal)
+            || SignalSet(self.waited_for.load(Ordering::Acquire)).contains(signal)
+    }
+
+    pub(crate) fn set_waited_for(&self, set: SignalSet) {
+        self.waited_for.store(set.0, Ordering::SeqCst);
     }
 
     /// Signals that wait for it, its process's too.

@@ -3,12 +3,15 @@
 use crate::{Process, registry};
 use abi::signal::{SigInfo, number};
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering};
 use sync::SpinLock;
 use wait::{TimerId, TimerTarget};
 
 #[derive(Default)]
 struct State {
-    armed: Option<(TimerId, Arc<Ring>)>,
+    /// What the running timer calls; `None` when there is none.
+    ring: Option<Arc<Ring>>,
+    timer: Option<TimerId>,
     next_ns: u64,
     interval_ns: u64,
 }
@@ -17,8 +20,11 @@ struct State {
 #[derive(Default)]
 pub struct Alarm(SpinLock<State>);
 
+/// One setting of the timer. A ring that is late finds another in its place, and
+/// does nothing.
 struct Ring {
     pid: u32,
+    number: u64,
 }
 
 impl TimerTarget for Ring {
@@ -26,8 +32,9 @@ impl TimerTarget for Ring {
         let Some(process) = registry::find_process(self.pid) else {
             return;
         };
-        let _ = process.signal(SigInfo::kernel(number::SIGALRM));
-        process.alarm.ring_again(&process, now_ns);
+        if process.alarm.ring_again(self.number, now_ns) {
+            let _ = process.signal(SigInfo::kernel(number::SIGALRM));
+        }
     }
 }
 
@@ -35,7 +42,7 @@ impl Alarm {
     /// Nanoseconds until it rings (0: it does not), and its interval.
     pub fn get(&self, now_ns: u64) -> (u64, u64) {
         let state = self.0.lock();
-        match state.armed {
+        match state.ring {
             Some(_) => (
                 state.next_ns.saturating_sub(now_ns).max(1),
                 state.interval_ns,
@@ -46,48 +53,64 @@ impl Alarm {
 
     /// Sets it to ring after `first_ns` (0: never), then every `interval_ns`.
     pub fn set(&self, process: &Process, first_ns: u64, interval_ns: u64) {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         self.stop();
-        if first_ns != 0 {
-            self.arm(
-                process.pid(),
-                wait::now_ns().saturating_add(first_ns),
-                interval_ns,
-            );
+        if first_ns == 0 {
+            return;
         }
-    }
-
-    /// Stops it.
-    pub fn stop(&self) {
-        let armed = self.0.lock().armed.take();
-        if let Some((timer, _ring)) = armed {
-            wait::scheduler().cancel(timer);
-        }
-    }
-
-    fn arm(&self, pid: u32, at_ns: u64, interval_ns: u64) {
-        let ring = Arc::new(Ring { pid });
-        let target: Arc<dyn TimerTarget> = ring.clone();
-        let timer = wait::scheduler().arm(at_ns, Arc::downgrade(&target));
+        let ring = Arc::new(Ring {
+            pid: process.pid(),
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+        });
         let old = {
             let mut state = self.0.lock();
-            state.next_ns = at_ns;
+            state.next_ns = wait::now_ns().saturating_add(first_ns);
             state.interval_ns = interval_ns;
-            state.armed.replace((timer, ring))
+            self.start(&mut state, &ring);
+            state.ring.replace(ring)
         };
         drop(old);
     }
 
-    fn ring_again(&self, process: &Process, now_ns: u64) {
-        let (next_ns, interval_ns) = {
+    /// Stops it.
+    pub fn stop(&self) {
+        let (ring, timer) = {
             let mut state = self.0.lock();
-            if state.interval_ns == 0 {
-                state.armed = None;
-                return;
-            }
-            (state.next_ns, state.interval_ns)
+            (state.ring.take(), state.timer.take())
         };
-        let missed = now_ns.saturating_sub(next_ns) / interval_ns;
-        let at_ns = next_ns.saturating_add((missed + 1).saturating_mul(interval_ns));
-        self.arm(process.pid(), at_ns, interval_ns);
+        if let Some(timer) = timer {
+            wait::scheduler().cancel(timer);
+        }
+        drop(ring);
+    }
+
+    fn start(&self, state: &mut State, ring: &Arc<Ring>) {
+        let target: Arc<dyn TimerTarget> = ring.clone();
+        let timer = wait::scheduler().arm(state.next_ns, Arc::downgrade(&target));
+        state.timer = Some(timer);
+    }
+
+    /// Prepares the next ring; tells whether this one counts.
+    fn ring_again(&self, number: u64, now_ns: u64) -> bool {
+        let mut state = self.0.lock();
+        let Some(ring) = state.ring.clone().filter(|ring| ring.number == number) else {
+            return false;
+        };
+        let late = now_ns.saturating_sub(state.next_ns);
+        let ended = match late.checked_div(state.interval_ns) {
+            None => {
+                state.timer = None;
+                state.ring.take()
+            }
+            Some(missed) => {
+                let ahead = (missed + 1).saturating_mul(state.interval_ns);
+                state.next_ns = state.next_ns.saturating_add(ahead);
+                self.start(&mut state, &ring);
+                None
+            }
+        };
+        drop(state);
+        drop((ended, ring));
+        true
     }
 }

@@ -20,6 +20,7 @@ pub(crate) fn attend(context: &mut Context<'_>) {
             return;
         }
         let blocked = context.thread().blocked();
+        let resumptions = context.process().resumptions.load(Ordering::Acquire);
         let Some(info) = take(context.thread(), SignalSet(!blocked.0)) else {
             break;
         };
@@ -27,7 +28,7 @@ pub(crate) fn attend(context: &mut Context<'_>) {
         let action = actions.get(info.signal);
         match action.handler {
             SIG_IGN => {}
-            SIG_DFL => act_by_default(context, info),
+            SIG_DFL => act_by_default(context, info, resumptions),
             _ => {
                 if action.flags & SA_RESETHAND != 0 {
                     actions.reset(info.signal);
@@ -45,7 +46,9 @@ pub(crate) fn attend(context: &mut Context<'_>) {
     }
 }
 
-fn act_by_default(context: &mut Context<'_>, info: SigInfo) {
+/// `resumptions` is how often the process was resumed when `info` was taken: a
+/// stop that was overtaken by SIGCONT is void.
+fn act_by_default(context: &mut Context<'_>, info: SigInfo, resumptions: u32) {
     let process = context.process().clone();
     match default_of(info.signal) {
         Default::Ignore | Default::Continue => {}
@@ -57,8 +60,14 @@ fn act_by_default(context: &mut Context<'_>, info: SigInfo) {
                 return;
             }
             debug_assert!(send::is_stop(info.signal));
-            process.is_stopped.store(true, Ordering::Release);
-            *process.news.lock() = Some(Status::Stopped(info.signal));
+            {
+                let mut news = process.news.lock();
+                if process.resumptions.load(Ordering::Relaxed) != resumptions {
+                    return;
+                }
+                process.is_stopped.store(true, Ordering::Release);
+                *news = Some(Status::Stopped(info.signal));
+            }
             reap::tell_parent(&process, Status::Stopped(info.signal));
             process.interrupt_all();
         }
@@ -78,6 +87,7 @@ fn stay_stopped(context: &Context<'_>) {
 }
 
 fn run_handler(context: &mut Context<'_>, info: SigInfo, action: SigAction) {
+    context.resume_deadline = None;
     settle_call(context, action.flags & SA_RESTART != 0);
     let thread = context.thread().clone();
     let mask = context

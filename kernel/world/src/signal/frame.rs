@@ -70,7 +70,7 @@ pub(super) fn push(
     let regs = *context.user.regs();
     let on_alt = is_on(&alt_stack, regs.rsp);
     let top = if action.flags & SA_ONSTACK != 0 && alt_stack.flags & SS_DISABLE == 0 && !on_alt {
-        alt_stack.base + alt_stack.size
+        alt_stack.base.wrapping_add(alt_stack.size)
     } else {
         regs.rsp.wrapping_sub(RED_ZONE)
     };

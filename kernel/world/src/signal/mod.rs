@@ -32,12 +32,34 @@ pub fn take(thread: &UserThread, set: SignalSet) -> Option<SigInfo> {
 /// Waits with `mask` blocked until a signal is to be handled (rt_sigsuspend(2)).
 pub fn suspend(context: &mut Context<'_>, mask: SignalSet) -> Result<u64> {
     context.block_until_handled(mask);
-    loop {
+    while !wait::interrupted() {
         wait::scheduler().park(None);
-        if wait::interrupted() {
-            return Err(Errno::ERESTARTNOHAND);
-        }
     }
+    Err(Errno::ERESTARTNOHAND)
+}
+
+/// Waits for a signal of `set` to be sent, and takes it (rt_sigtimedwait(2)).
+/// Such signals are blocked as a rule, and reach the thread all the same.
+///
+/// # Errors
+/// `EAGAIN` at the deadline, `EINTR` where another signal comes first.
+pub fn wait_for(thread: &UserThread, set: SignalSet, deadline: wait::Deadline) -> Result<SigInfo> {
+    thread.set_waited_for(set);
+    let result = loop {
+        if let Some(taken) = take(thread, set) {
+            break Ok(taken);
+        }
+        if deadline.is_some_and(|deadline| wait::now_ns() >= deadline) {
+            break Err(Errno::EAGAIN);
+        }
+        if thread.has_takable() || wait::interrupted() {
+            // A signal may have come between the two looks.
+            break take(thread, set).ok_or(Errno::EINTR);
+        }
+        wait::scheduler().park(deadline);
+    };
+    thread.set_waited_for(SignalSet::default());
+    result
 }
 
 /// Sends a thread a fault of its own: blocked or ignored, it ends the process.

@@ -3,7 +3,7 @@
 use abi::signal::{SigInfo, SignalSet, number};
 use alloc::vec::Vec;
 
-/// Most real-time signals that queue up in one place.
+/// Most real-time signals that queue up in one place. Ordinary ones always fit.
 const QUEUE_LIMIT: usize = 1024;
 
 /// Signals that wait. Ordinary ones are there or not, real-time ones queue.
@@ -26,7 +26,7 @@ impl Pending {
         if self.set.contains(info.signal) && !is_queued {
             return true;
         }
-        if self.infos.len() >= QUEUE_LIMIT {
+        if is_queued && self.infos.len() >= QUEUE_LIMIT {
             return false;
         }
         self.set = self.set.union(SignalSet::of(info.signal));
@@ -72,6 +72,17 @@ mod tests {
             .collect();
         assert_eq!(taken, [number::SIGTERM, 40, 40]);
         assert_eq!(pending.set(), SignalSet::default());
+    }
+
+    #[test]
+    fn a_full_queue_still_takes_ordinary_signals() {
+        let mut pending = Pending::default();
+        for _ in 0..QUEUE_LIMIT {
+            assert!(pending.add(SigInfo::kernel(40)));
+        }
+        assert!(!pending.add(SigInfo::kernel(40)));
+        assert!(pending.add(SigInfo::kernel(number::SIGSEGV)));
+        assert!(pending.set().contains(number::SIGSEGV));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::{Process, Result, UserThread};
 use abi::Errno;
 use abi::signal::{SigInfo, SignalSet, number};
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{Ordering, fence};
 
 const STOPS: SignalSet = SignalSet(
     1 << (number::SIGSTOP - 1)
@@ -26,7 +26,8 @@ pub(crate) fn send_to_thread(thread: &Arc<UserThread>, info: SigInfo) {
         return;
     }
     thread.pending.lock().add(info);
-    if !blocked {
+    fence(Ordering::SeqCst);
+    if thread.wants(info.signal) {
         thread.sched().interrupt();
     }
 }
@@ -40,19 +41,22 @@ pub(crate) fn send_to_process(process: &Arc<Process>, info: SigInfo) -> Result<(
         return Ok(());
     }
     let threads = process.threads();
-    let taker = threads
+    let is_blocked = threads
         .iter()
-        .find(|thread| !thread.blocked().contains(info.signal));
+        .all(|thread| thread.blocked().contains(info.signal));
     // Process 1 is asked, not made: what it has no handler for does nothing.
     let handler = process.actions.lock().get(info.signal).handler;
     let spared = process.pid() == 1 && handler == 0;
-    if spared || taker.is_some() && process.actions.lock().ignores(info.signal) {
+    if spared || !is_blocked && process.actions.lock().ignores(info.signal) {
         return Ok(());
     }
     if !process.pending.lock().add(info) {
         return Err(Errno::EAGAIN);
     }
-    if let Some(thread) = taker {
+    // Either this look sees a thread that has just begun to wait for the signal,
+    // or that thread's own look sees the signal.
+    fence(Ordering::SeqCst);
+    if let Some(thread) = threads.iter().find(|thread| thread.wants(info.signal)) {
         thread.sched().interrupt();
     }
     Ok(())
@@ -82,12 +86,19 @@ fn forget(process: &Process, set: SignalSet) {
 
 /// Lets a stopped process go on.
 fn resume(process: &Arc<Process>, tell_parent: bool) {
-    if process.is_stopped.swap(false, Ordering::AcqRel) {
-        process.resumed.wake_all();
-        if tell_parent {
-            *process.news.lock() = Some(Status::Continued);
-            crate::reap::tell_parent(process, Status::Continued);
+    {
+        let mut news = process.news.lock();
+        process.resumptions.fetch_add(1, Ordering::Relaxed);
+        if !process.is_stopped.swap(false, Ordering::AcqRel) {
+            return;
         }
+        if tell_parent {
+            *news = Some(Status::Continued);
+        }
+    }
+    process.resumed.wake_all();
+    if tell_parent {
+        crate::reap::tell_parent(process, Status::Continued);
     }
 }
 
