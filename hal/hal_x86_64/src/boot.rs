@@ -149,6 +149,8 @@ extern "C" fn first(start_info: u64) -> ! {
     registers::harden();
     fpu::init_cpu();
     let info = mem::init(start_info);
+    // The holder of a lock may wait for this CPU to forget a translation.
+    sync::set_relax_hook(mem::serve_flush_request);
     apic::init_first(&info);
     let _ = INFO.set(info);
     // The boot stack has no guard page.
