@@ -78,6 +78,9 @@ pub fn yield_now() {
     if local.is_idle || local.current.is_none() {
         return;
     }
+    if local.queue.load().waiting == 0 && !cpu::need_resched() {
+        return;
+    }
     cpu::clear_need_resched();
     make_way(this, local, time::now_ns(), true);
 }

@@ -1,6 +1,7 @@
 //! Threads on a simulated machine of four CPUs: each CPU is a thread of the
 //! host, so that what happens at the same time is up to the host. One test,
 //! because a process has one scheduler.
+#![allow(clippy::unwrap_used)] // A test fails by panicking, helpers included.
 
 use hal::cpu;
 use hal::irq::Handlers;
