@@ -24,6 +24,11 @@ const KERNEL_HALF: u64 = 1 << 63;
 pub fn profile(house: &House, built: &Built, figure: &str) -> Result<()> {
     let program = PROGRAMS.iter().find(|program| program.measures(figure));
     let program = program.with_context(|| format!("No program measures {figure:?}."))?;
+    if !program.counting.is_empty() {
+        bail!(
+            "{figure} cannot be profiled: guest and host have their kernels at the same addresses."
+        );
+    }
     step(&format!("Profiling {figure} in {}", program.name));
     let spans = measurement::places(house, built, program)?;
     let names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
