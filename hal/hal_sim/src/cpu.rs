@@ -76,7 +76,7 @@ pub fn clear_need_resched() {
     machine::current()
         .cpu()
         .resched
-        .store(false, Ordering::Relaxed);
+        .swap(false, Ordering::AcqRel);
 }
 
 /// Asks CPU `cpu` to choose its thread anew, wherever it is.

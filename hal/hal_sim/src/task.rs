@@ -47,6 +47,13 @@ impl Task {
         Ok(Self::with(false, Some(entry)))
     }
 
+    /// Whether it runs nowhere and could be switched to without waiting.
+    #[must_use]
+    pub fn is_parked(&self) -> bool {
+        let baton = lock(&self.baton);
+        !baton.running && !baton.done
+    }
+
     fn with(running: bool, entry: Option<Entry>) -> Arc<Self> {
         let baton = Mutex::new(Baton {
             running,

@@ -5,7 +5,7 @@
 
 use crate::asid::Asid;
 use crate::cpu::{self, SvmCpu};
-use crate::instruction::{load_breakpoints, vmsave, wrmsr, xsetbv};
+use crate::instruction::{load_breakpoints, vmsave, wrmsr, xgetbv, xsetbv};
 use crate::page::Page;
 use crate::switch::world_switch;
 use alloc::sync::Arc;
@@ -264,22 +264,29 @@ impl HardwareVcpu {
         let cpu = cpu::this()?;
         self.prepare(cpu);
         // Without CR4.OSXSAVE a guest sees nothing of XCR0.
-        let other_xcr0 = self.xcr0 != cpu.host_xcr0 && self.vmcb.save.cr4 & cr4::OSXSAVE != 0;
+        let sees_xcr0 = self.vmcb.save.cr4 & cr4::OSXSAVE != 0;
+        let loaded = if sees_xcr0 { self.xcr0 } else { cpu.host_xcr0 };
         // SAFETY: the caller set values that this CPU has (checked by the crate
         // above against CPUID); the host's value is back right after the switch,
         // before anything saves extended state. The VMCB is ours, its maps and
         // its nested table live as long as `self`, its intercepts are the
         // constants above; the host page was stored by `prepare`.
         unsafe {
-            if other_xcr0 {
-                xsetbv(self.xcr0);
+            if loaded != cpu.host_xcr0 {
+                xsetbv(loaded);
             }
             world_switch(
                 self.gprs.as_mut_ptr(),
                 self.vmcb.phys(),
                 cpu.host_page.phys().0,
             );
-            if other_xcr0 {
+            // Emulated processors are known that let a guest execute XSETBV in
+            // spite of the intercept: what is loaded now is what it sees.
+            let left = xgetbv();
+            if self.vmcb.save.cr4 & cr4::OSXSAVE != 0 {
+                self.xcr0 = left;
+            }
+            if left != cpu.host_xcr0 {
                 xsetbv(cpu.host_xcr0);
             }
         }

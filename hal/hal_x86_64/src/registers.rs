@@ -52,10 +52,16 @@ pub struct Features {
 static FEATURES: sync::Once<Features> = sync::Once::new();
 
 /// The CPU's features; all CPUs are taken to be alike.
+#[inline]
 pub fn features() -> &'static Features {
     if let Some(features) = FEATURES.get() {
         return features;
     }
+    find_features()
+}
+
+#[cold]
+fn find_features() -> &'static Features {
     let _ = FEATURES.set(read_features());
     FEATURES.get().expect("invariant: set in the line above")
 }
@@ -79,6 +85,104 @@ fn read_features() -> Features {
         rdrand: bit(leaf1.ecx, 30),
         x2apic: bit(leaf1.ecx, 21),
         invariant_tsc: bit(power.edx, 8),
+    }
+}
+
+/// Who made the CPU and what it calls itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// Twelve letters, such as `AuthenticAMD`.
+    pub vendor: [u8; 12],
+    /// The marketing name, padded with zeros.
+    pub brand: [u8; 48],
+    /// Family, with its extension.
+    pub family: u32,
+    /// Model, with its extension.
+    pub model: u32,
+    /// Stepping.
+    pub stepping: u32,
+    /// Bits of a physical address.
+    pub physical_bits: u32,
+    /// Bits of a linear address.
+    pub linear_bits: u32,
+    leaf1: [u32; 2],
+    extended: [u32; 2],
+}
+
+/// Features by the names that /proc/cpuinfo uses, with where CPUID has them:
+/// 0 and 1 are leaf 1's EDX and ECX, 2 and 3 those of 8000_0001h.
+const FLAGS: [(&str, usize, u32); 30] = [
+    ("fpu", 0, 0),
+    ("tsc", 0, 4),
+    ("msr", 0, 5),
+    ("pae", 0, 6),
+    ("cx8", 0, 8),
+    ("apic", 0, 9),
+    ("sep", 0, 11),
+    ("mtrr", 0, 12),
+    ("pge", 0, 13),
+    ("cmov", 0, 15),
+    ("pat", 0, 16),
+    ("mmx", 0, 23),
+    ("fxsr", 0, 24),
+    ("sse", 0, 25),
+    ("sse2", 0, 26),
+    ("pni", 1, 0),
+    ("pclmulqdq", 1, 1),
+    ("ssse3", 1, 9),
+    ("fma", 1, 12),
+    ("cx16", 1, 13),
+    ("sse4_1", 1, 19),
+    ("sse4_2", 1, 20),
+    ("popcnt", 1, 23),
+    ("aes", 1, 25),
+    ("xsave", 1, 26),
+    ("avx", 1, 28),
+    ("rdrand", 1, 30),
+    ("lm", 2, 29),
+    ("nx", 2, 20),
+    ("svm", 3, 2),
+];
+
+impl Identity {
+    /// The features it has, by the names that /proc/cpuinfo uses.
+    pub fn flags(&self) -> impl Iterator<Item = &'static str> {
+        let words = [self.leaf1[0], self.leaf1[1], self.extended[0], self.extended[1]];
+        FLAGS.iter().filter(move |(_, word, bit)| words[*word] & 1 << bit != 0).map(|(name, ..)| *name)
+    }
+}
+
+/// Who made the CPU and what it calls itself.
+pub fn identity() -> Identity {
+    let first = __cpuid_count(0, 0);
+    let leaf1 = __cpuid_count(1, 0);
+    let extended = __cpuid_count(0x8000_0001, 0);
+    let sizes = __cpuid_count(0x8000_0008, 0).eax;
+    let mut vendor = [0; 12];
+    for (at, word) in [first.ebx, first.edx, first.ecx].iter().enumerate() {
+        vendor[at * 4..at * 4 + 4].copy_from_slice(&word.to_le_bytes());
+    }
+    let mut brand = [0; 48];
+    for leaf in 0..3 {
+        let words = __cpuid_count(0x8000_0002 + leaf, 0);
+        for (at, word) in [words.eax, words.ebx, words.ecx, words.edx].iter().enumerate() {
+            let from = leaf as usize * 16 + at * 4;
+            brand[from..from + 4].copy_from_slice(&word.to_le_bytes());
+        }
+    }
+    let version = leaf1.eax;
+    let family = version >> 8 & 0xf;
+    let model = version >> 4 & 0xf;
+    Identity {
+        vendor,
+        brand,
+        family: if family == 15 { family + (version >> 20 & 0xff) } else { family },
+        model: if family == 15 || family == 6 { model | (version >> 16 & 0xf) << 4 } else { model },
+        stepping: version & 0xf,
+        physical_bits: sizes & 0xff,
+        linear_bits: sizes >> 8 & 0xff,
+        leaf1: [leaf1.edx, leaf1.ecx],
+        extended: [extended.edx, extended.ecx],
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! A task is parked or runs on one CPU; `switch_to` waits for a task that is
 //! just leaving another CPU and never enters one twice, so that no choice of
-//! the scheduler can corrupt a stack.
+//! the scheduler can corrupt a stack. Two CPUs that wait so for each other's
+//! task wait for ever: a scheduler asks [`Task::is_parked`] before it gives a
+//! task to another CPU.
 
 use crate::cpu::{self, this_cpu};
 use crate::fpu::FpuArea;
@@ -126,6 +128,12 @@ impl Task {
             (rsp as *mut u64).add(7).write(0);
         }
         Ok(Arc::new(Self::with(PARKED, rsp, Some(entry), Some(stack))))
+    }
+
+    /// Whether it runs nowhere and could be switched to without waiting.
+    #[inline]
+    pub fn is_parked(&self) -> bool {
+        self.state.load(Ordering::Acquire) == PARKED
     }
 
     fn with(state: u8, rsp: u64, entry: Option<Entry>, stack: Option<Stack>) -> Self {

@@ -13,4 +13,4 @@ pub mod spin;
 
 pub use once::Once;
 pub use per_cpu::{MAX_CPUS, PerCpu};
-pub use spin::{SpinGuard, SpinLock};
+pub use spin::{SpinGuard, SpinLock, set_relax_hook};

@@ -7,7 +7,7 @@
 use crate::ring::Ring;
 use abi::Errno;
 use abi::event::Events;
-use abi::fs::{FIONREAD, PIPEFS_MAGIC};
+use abi::fs::{FIONREAD, OpenFlags, PIPEFS_MAGIC};
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -119,6 +119,11 @@ impl Pipe {
 
     /// `None` where nothing is there yet.
     fn try_read(&self, sink: &mut dyn Sink) -> Option<Result<usize>> {
+        // The common reason to wait needs no lock. Only with it held is it sure
+        // that nothing was written before the last writer left.
+        if self.is_empty() && self.has_writers() {
+            return None;
+        }
         let mut ring = self.ring.lock();
         if ring.len() == 0 {
             return if self.has_writers() {
@@ -228,14 +233,11 @@ impl File for PipeEnd {
         if sink.room() == 0 {
             return Ok(0);
         }
-        match self.pipe.try_read(sink) {
-            Some(result) => result,
-            None if io.nonblock => Err(Errno::EAGAIN),
-            None => self
-                .pipe
-                .head
-                .wait(Events::IN, None, || self.pipe.try_read(sink))?,
+        if io.nonblock {
+            return self.pipe.try_read(sink).unwrap_or(Err(Errno::EAGAIN));
         }
+        let head = &self.pipe.head;
+        head.wait(Events::IN, None, || self.pipe.try_read(sink))?
     }
 
     fn write(&self, io: &mut Io, source: &mut dyn Source) -> Result<usize> {
@@ -276,6 +278,15 @@ impl File for PipeEnd {
         }
         caller.write_user(argument, &(self.pipe.len() as i32).to_ne_bytes())?;
         Ok(0)
+    }
+
+    fn reopen(&self, flags: OpenFlags) -> Result<Arc<dyn File>> {
+        Ok(Self::new(
+            &self.pipe,
+            flags.reads(),
+            flags.writes(),
+            self.named,
+        ))
     }
 
     fn metadata(&self) -> Metadata {

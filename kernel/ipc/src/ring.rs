@@ -88,8 +88,23 @@ impl Ring {
 
     /// Appends up to `count` bytes of `source`, which fit. A fault after some
     /// bytes is forgiven: they are in.
+    #[inline]
     pub fn push(&mut self, source: &mut dyn Source, count: usize) -> Result<usize> {
         self.reserve(count)?;
+        let at = (self.start + self.len) & (self.bytes.len().wrapping_sub(1));
+        // Short messages lie in one piece.
+        match self.bytes.get_mut(at..at + count) {
+            Some(piece) => {
+                let taken = source.take(piece)?;
+                self.len += taken;
+                Ok(taken)
+            }
+            None => self.push_pieces(source, count),
+        }
+    }
+
+    #[cold]
+    fn push_pieces(&mut self, source: &mut dyn Source, count: usize) -> Result<usize> {
         let size = self.bytes.len();
         let mut done = 0;
         while done < count {
@@ -119,13 +134,20 @@ impl Ring {
     }
 
     /// Gives `sink` bytes from the front, leaving them there.
+    #[inline]
     pub fn peek(&self, sink: &mut dyn Sink, count: usize) -> Result<usize> {
         let count = count.min(self.len).min(sink.room());
+        let at = self.start & self.bytes.len().wrapping_sub(1);
+        match self.bytes.get(at..at + count) {
+            Some(piece) => sink.put(piece),
+            None => self.peek_pieces(sink, count),
+        }
+    }
+
+    #[cold]
+    fn peek_pieces(&self, sink: &mut dyn Sink, count: usize) -> Result<usize> {
         let (first, second) = self.filled(count);
         let done = sink.put(first)?;
-        if second.is_empty() {
-            return Ok(done);
-        }
         Ok(done + sink.put(second).unwrap_or(0))
     }
 

@@ -60,7 +60,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
     fn a_pipe_is_a_bounded_queue(steps in prop::collection::vec(step(), 1..60)) {
-        let account = Account::new(600);
+        let account = Account::new(600).unwrap();
         let (reader, writer) = Pipe::ends(&account);
         let mut model = VecDeque::new();
         let mut capacity = 64 * 1024;
@@ -121,7 +121,7 @@ fn the_end_of_either_side_is_seen_by_the_other() {
 
 #[test]
 fn without_memory_a_write_fails_and_nothing_is_lost() {
-    let account = Account::new(1);
+    let account = Account::new(1).unwrap();
     let (reader, writer) = Pipe::ends(&account);
     write(&*writer, NONBLOCK, &[1; 4096]).unwrap();
     assert_eq!(write(&*writer, NONBLOCK, &[2; 10]), Err(Errno::ENOMEM));

@@ -38,7 +38,7 @@ impl Process {
         Self {
             context,
             credentials,
-            account: Account::new(1000),
+            account: Account::new(1000).unwrap(),
         }
     }
     fn owner(&self) -> Ucred {
@@ -550,4 +550,48 @@ fn named_pipes_wait_for_the_other_side() {
     let writer = open(OpenFlags::WRONLY).unwrap();
     writer.write(&mut SliceSource::new(b"met")).unwrap();
     assert_eq!(blocked.join().unwrap(), Ok(b"met".to_vec()));
+}
+
+fn as_files(sockets: &[&Arc<UnixSocket>]) -> ControlMessages {
+    let open = |socket: &&Arc<UnixSocket>| OpenFile::new((*socket).clone(), OpenFlags::RDWR);
+    ControlMessages {
+        files: sockets.iter().map(open).collect(),
+        credentials: None,
+    }
+}
+
+#[test]
+fn sockets_that_only_lie_in_each_other_s_queues_end() {
+    let process = Process::new(0);
+    // Kept: in the queue of a socket that somebody has.
+    let (keeper, far) = process.pair(Kind::Stream);
+    let (sent, other) = process.pair(Kind::Stream);
+    send(&far, &process, None, b"k", as_files(&[&sent])).unwrap();
+    // And kept through a chain of queues.
+    let (inner, inner_far) = process.pair(Kind::Stream);
+    send(&other, &process, None, b"i", as_files(&[&inner])).unwrap();
+    drop((sent, inner));
+    let mut weak = Vec::new();
+    for round in 0..200 {
+        let kind = if round % 2 == 0 {
+            Kind::Stream
+        } else {
+            Kind::Datagram
+        };
+        let (one, two) = process.pair(kind);
+        let (three, four) = process.pair(kind);
+        // One lies in its own queue, three in one's, one in three's.
+        send(&two, &process, None, b"x", as_files(&[&one])).unwrap();
+        send(&two, &process, None, b"y", as_files(&[&three])).unwrap();
+        send(&four, &process, None, b"z", as_files(&[&one])).unwrap();
+        weak.extend([one, two, three, four].map(|socket| Arc::downgrade(&socket)));
+    }
+    let alive = weak.iter().filter(|weak| weak.strong_count() > 0).count();
+    assert!(alive < 200, "{alive} of 800 sockets are left");
+    let (_, received) = receive(&keeper, 9, 0).unwrap();
+    let sent = received.control.files[0].file_as::<UnixSocket>().unwrap();
+    let (_, received) = receive(&sent, 9, 0).unwrap();
+    let inner = received.control.files[0].file_as::<UnixSocket>().unwrap();
+    write(&*inner_far, b"still here").unwrap();
+    assert_eq!(read(&*inner, 20), Ok(b"still here".to_vec()));
 }

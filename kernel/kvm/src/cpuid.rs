@@ -32,7 +32,7 @@ const LEAF1_ECX: u32 = 1
     | features_ecx::RDRAND;
 
 /// Everything up to SSE2 but the serial number, debug store and thermal bits.
-const LEAF1_EDX: u32 = 0x0788_FBFF & !(1 << 18);
+const LEAF1_EDX: u32 = 0x078B_FBFF;
 
 /// FSGSBASE, BMI1, AVX2, SMEP, BMI2, ERMS, RDSEED, ADX, SMAP, CLFLUSHOPT, CLWB, SHA.
 const LEAF7_EBX: u32 = extended_ebx::FSGSBASE
@@ -428,6 +428,8 @@ mod tests {
         let table = table();
         let one = execute(&table, 1, 0, ON);
         assert_eq!(one.ecx & features_ecx::MONITOR, 0);
+        // PAT and 36-bit PSE are there, the serial number and debug store not.
+        assert_eq!(one.edx >> 16 & 0b11_1111, 0b1011);
         assert_eq!(one.ecx & features_ecx::TSC_DEADLINE, 0);
         assert_ne!(one.ecx & features_ecx::HYPERVISOR, 0);
         assert_eq!(execute(&table, 0x8000_0001, 0, ON).ecx & amd_ecx::SVM, 0);

@@ -34,6 +34,8 @@ pub mod slots;
 pub mod state;
 pub mod svm;
 pub mod system;
+#[cfg(test)]
+mod tests;
 pub mod translate;
 pub mod vcpu;
 mod vcpu_request;

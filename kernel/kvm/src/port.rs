@@ -73,6 +73,9 @@ impl<P: Platform> Vcpu<P> {
         self.skip_to(access.next_rip);
     }
 
+    /// Apart from the others for its buffer on the stack.
+    #[cold]
+    #[inline(never)]
     fn string_port_exit(&mut self, access: &PortAccess) -> Next {
         let total = if access.repeat {
             self.hw.gprs()[gpr::RCX] & address_mask(access.address_size)
@@ -152,6 +155,8 @@ impl<P: Platform> Vcpu<P> {
     }
 
     /// The monitor has filled the data page for INS.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn finish_string_in(&mut self, access: &PortAccess, count: u32) {
         let mut bytes = [0; DATA];
         let bytes = &mut bytes[..count as usize * usize::from(access.size)];

@@ -132,7 +132,10 @@ pub(crate) fn write_cpuid(
     }
     header.nent = entries.len() as u32;
     write_value(monitor, address, &header)?;
-    monitor.write(address + size_of::<Cpuid2>() as u64, entries.as_bytes())?;
+    monitor.write(
+        address.wrapping_add(size_of::<Cpuid2>() as u64),
+        entries.as_bytes(),
+    )?;
     Ok(0)
 }
 
@@ -143,7 +146,11 @@ pub(crate) fn read_cpuid(monitor: &dyn Monitor, address: u64) -> Result<Vec<Cpui
     if count > MAX_ENTRIES {
         return Err(Errno::E2BIG);
     }
-    read_list(monitor, address + size_of::<Cpuid2>() as u64, count)
+    read_list(
+        monitor,
+        address.wrapping_add(size_of::<Cpuid2>() as u64),
+        count,
+    )
 }
 
 /// Reads `count` values. The caller has bounded the count.
@@ -172,6 +179,9 @@ fn write_indices(monitor: &dyn Monitor, address: u64, list: &[u32]) -> Result<u6
     if (header.nmsrs as usize) < list.len() {
         return Err(Errno::E2BIG);
     }
-    monitor.write(address + size_of::<MsrList>() as u64, list.as_bytes())?;
+    monitor.write(
+        address.wrapping_add(size_of::<MsrList>() as u64),
+        list.as_bytes(),
+    )?;
     Ok(0)
 }

@@ -170,7 +170,7 @@ impl<P: Platform> Vcpu<P> {
         }
         let mut set = 0u64;
         monitor.read(
-            argument + size_of::<SignalMask>() as u64,
+            argument.wrapping_add(size_of::<SignalMask>() as u64),
             set.as_mut_bytes(),
         )?;
         self.signal_mask = Some(set);
@@ -193,6 +193,6 @@ fn read_msr_list(
     if count > MAX_MSRS {
         return Err(Errno::E2BIG);
     }
-    let address = argument + size_of::<Msrs>() as u64;
+    let address = argument.wrapping_add(size_of::<Msrs>() as u64);
     Ok((address, read_list(monitor, address, count)?))
 }

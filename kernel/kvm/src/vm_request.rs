@@ -133,7 +133,7 @@ impl<P: Platform> Vm<P> {
         let chips = self.chips().ok_or(Errno::EINVAL)?;
         let entries: alloc::vec::Vec<RoutingEntry> = read_list(
             monitor,
-            argument + size_of::<RoutingHeader>() as u64,
+            argument.wrapping_add(size_of::<RoutingHeader>() as u64),
             header.nr as usize,
         )?;
         chips.set_routes(&entries).map(|()| 0)

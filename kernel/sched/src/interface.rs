@@ -1,6 +1,6 @@
 //! What this crate is to `wait`: the scheduler that lower layers know.
 
-use crate::{clock, cpu, timers};
+use crate::{clock, cpu, switch, timers};
 use alloc::sync::Weak;
 use core::task::Waker;
 use wait::{Deadline, Scheduler, TimerId, TimerTarget};
@@ -13,7 +13,7 @@ impl Scheduler for Interface {
     }
 
     fn park(&self, deadline: Deadline) {
-        cpu::park(deadline);
+        switch::park(deadline);
     }
 
     fn interrupted(&self) -> bool {
@@ -29,7 +29,7 @@ impl Scheduler for Interface {
     }
 
     fn arm(&self, deadline_ns: u64, target: Weak<dyn TimerTarget>) -> TimerId {
-        timers::insert(deadline_ns, target)
+        timers::insert(deadline_ns, timers::Target::Other(target))
     }
 
     fn cancel(&self, timer: TimerId) {
@@ -39,6 +39,7 @@ impl Scheduler for Interface {
 
 /// Registers the scheduler with those that wait. Once, before the first thread.
 pub fn init() {
+    cpu::init();
     wait::set_scheduler(&Interface);
-    hal::task::set_exit_hook(cpu::exit);
+    hal::task::set_exit_hook(switch::exit);
 }

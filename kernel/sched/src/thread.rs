@@ -1,22 +1,28 @@
 //! [`Thread`]: one flow of control, as the scheduler sees it.
+//!
+//! A thread is in one of these places:
+//! - *on a CPU*: it is the `current` of one, and that CPU's queue counts its time;
+//! - *in a queue*: its account has a place there;
+//! - *asleep*: its [`Parking`] says so, and nobody but wakers knows it;
+//! - *moving*: it was found on a CPU that it may not use, and is about to be
+//!   queued by that CPU for another.
+//!
+//! From the first to the others it goes under that CPU's lock, and from asleep
+//! to a queue by whoever changed its [`Parking`]; `cpu` names the CPU of the
+//! queue that it is in or was in last, and changes under the lock of the new
+//! one and of the account.
 
-use crate::cpu;
+use crate::parking::Parking;
+use crate::{switch, wake};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::task::Wake;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use hal::mem::OutOfMemory;
 use hal::task::Task;
+use sched_policy::{CpuSet, Entity, Params, WEIGHT_DEFAULT, WEIGHT_MAX};
 use sync::{Once, SpinLock};
-use wait::TimerTarget;
-
-/// On a CPU, or in a queue for one.
-const READY: u8 = 0;
-/// Waits for a token.
-const PARKED: u8 = 1;
-/// Has a token that nobody has waited for yet.
-const NOTIFIED: u8 = 2;
 
 /// Where a thread is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,27 +33,27 @@ pub enum ThreadState {
     Parked,
 }
 
-/// The weight of a thread that asks for nothing special.
-pub const NORMAL_WEIGHT: u32 = 1024;
+/// No CPU has granted it a reservation.
+const NO_HOME: u32 = u32::MAX;
 
 /// One flow of control.
 pub struct Thread {
     id: u64,
     name: SpinLock<String>,
     task: Once<Arc<Task>>,
-    state: AtomicU8,
+    pub(crate) parking: Parking,
     /// A signal or the end is waiting to be looked at.
     is_interrupted: AtomicBool,
-    pub(crate) cpu: AtomicUsize,
+    /// The CPU of its queue.
+    cpu: AtomicU32,
+    /// The CPU that granted its reservation.
+    home: AtomicU32,
     /// CPUs it may run on, as a mask.
     affinity: AtomicU64,
-    pub(crate) weight: AtomicU32,
-    /// Time spent running.
-    pub(crate) run_ns: AtomicU64,
+    /// Its account. Locked inside its CPU's lock.
+    pub(crate) entity: SpinLock<Entity>,
     /// What its owner knows it by; 0 for the kernel's own threads.
     owner: AtomicU32,
-    /// Weighted time, by which queues are ordered.
-    pub(crate) virtual_ns: AtomicU64,
 }
 
 impl core::fmt::Debug for Thread {
@@ -72,15 +78,15 @@ impl Builder {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            weight: NORMAL_WEIGHT,
+            weight: WEIGHT_DEFAULT,
             affinity: u64::MAX,
         }
     }
 
-    /// Sets its share relative to others.
+    /// Sets its share relative to others; the nearest allowed weight is used.
     #[must_use]
     pub fn weight(mut self, weight: u32) -> Self {
-        self.weight = weight.max(1);
+        self.weight = weight.clamp(1, WEIGHT_MAX);
         self
     }
 
@@ -94,25 +100,32 @@ impl Builder {
     /// Makes the thread; it runs `main` once it is started.
     pub fn build(self, main: impl FnOnce() + Send + 'static) -> Result<Arc<Thread>, OutOfMemory> {
         let thread = self.without_task();
-        let task = Task::new(Box::new(main))?;
+        let task = Task::new(Box::new(move || {
+            switch::settle();
+            main();
+        }))?;
         let _ = thread.task.set(task);
         Ok(thread)
     }
 
     pub(crate) fn without_task(self) -> Arc<Thread> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        let params = Params {
+            weight: self.weight,
+            ..Params::DEFAULT
+        };
+        let entity = Entity::new(params).expect("invariant: the weight is in its range");
         Arc::new(Thread {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             name: SpinLock::new(self.name),
             task: Once::new(),
-            state: AtomicU8::new(READY),
+            parking: Parking::new(),
             is_interrupted: AtomicBool::new(false),
-            cpu: AtomicUsize::new(hal::cpu::id()),
+            cpu: AtomicU32::new(hal::cpu::id() as u32),
+            home: AtomicU32::new(NO_HOME),
             affinity: AtomicU64::new(self.affinity),
-            weight: AtomicU32::new(self.weight),
-            run_ns: AtomicU64::new(0),
+            entity: SpinLock::new(entity),
             owner: AtomicU32::new(0),
-            virtual_ns: AtomicU64::new(0),
         })
     }
 }
@@ -120,7 +133,7 @@ impl Builder {
 impl Thread {
     /// Lets a built thread run. Once.
     pub fn start(self: &Arc<Self>) {
-        cpu::enqueue_new(self);
+        wake::enqueue(self);
     }
 
     /// Its number, unique since boot.
@@ -148,14 +161,16 @@ impl Thread {
         *self.name.lock() = name;
     }
 
-    /// Time it has spent running, in nanoseconds, up to its last switch.
-    pub fn run_ns(&self) -> u64 {
-        self.run_ns.load(Ordering::Relaxed)
+    /// The CPU it runs on or ran on last.
+    #[inline]
+    pub fn cpu(&self) -> usize {
+        self.cpu.load(Ordering::Relaxed) as usize
     }
 
-    /// The CPU it runs on or ran on last.
-    pub fn cpu(&self) -> usize {
-        self.cpu.load(Ordering::Relaxed)
+    /// Under the locks of the CPU and the account.
+    #[inline]
+    pub(crate) fn set_cpu(&self, cpu: usize) {
+        self.cpu.store(cpu as u32, Ordering::Relaxed);
     }
 
     /// The CPUs it may run on, as a mask.
@@ -163,19 +178,38 @@ impl Thread {
         self.affinity.load(Ordering::Relaxed)
     }
 
-    /// Changes the CPUs it may run on, from its next wake-up on.
-    pub fn set_affinity(&self, cpus: u64) {
-        self.affinity.store(cpus, Ordering::Relaxed);
+    #[inline]
+    pub(crate) fn allowed(&self) -> CpuSet {
+        CpuSet(self.affinity.load(Ordering::Relaxed))
     }
 
-    /// Changes its share relative to others.
-    pub fn set_weight(&self, weight: u32) {
-        self.weight.store(weight.max(1), Ordering::Relaxed);
+    pub(crate) fn set_allowed(&self, cpus: CpuSet) {
+        self.affinity.store(cpus.0, Ordering::Relaxed);
+    }
+
+    /// The CPU that granted its reservation, if it has one.
+    #[inline]
+    pub(crate) fn home(&self) -> Option<usize> {
+        match self.home.load(Ordering::Relaxed) {
+            NO_HOME => None,
+            home => Some(home as usize),
+        }
+    }
+
+    pub(crate) fn set_home(&self, home: Option<usize>) {
+        let home = home.map_or(NO_HOME, |home| home as u32);
+        self.home.store(home, Ordering::Relaxed);
+    }
+
+    /// Whether it may run on CPU `cpu`.
+    #[inline]
+    pub(crate) fn may_run_on(&self, cpu: usize) -> bool {
+        self.allowed().contains(cpu) && self.home().is_none_or(|home| home == cpu)
     }
 
     /// Where it is.
     pub fn state(&self) -> ThreadState {
-        if self.state.load(Ordering::Relaxed) == PARKED {
+        if self.parking.is_parked() {
             ThreadState::Parked
         } else {
             ThreadState::Ready
@@ -183,14 +217,10 @@ impl Thread {
     }
 
     /// Gives it a token, and with it the CPU if it waits for one.
+    #[inline]
     pub fn unpark(self: &Arc<Self>) {
-        loop {
-            match self.state.load(Ordering::Acquire) {
-                READY if self.change(READY, NOTIFIED) => return,
-                PARKED if self.change(PARKED, READY) => return cpu::enqueue_woken(self),
-                NOTIFIED => return,
-                _ => {}
-            }
+        if self.parking.notify() {
+            wake::enqueue(self);
         }
     }
 
@@ -198,8 +228,12 @@ impl Thread {
     /// it look at its signals soon, wherever it is.
     pub fn interrupt(self: &Arc<Self>) {
         self.is_interrupted.store(true, Ordering::Release);
-        self.unpark();
-        hal::cpu::kick(self.cpu());
+        if self.parking.notify() {
+            wake::enqueue(self);
+        } else {
+            // It runs, or will; in ring 3 or a guest it looks at nothing.
+            hal::cpu::kick(self.cpu());
+        }
     }
 
     /// Whether [`Thread::interrupt`] was called since it was last cleared.
@@ -211,24 +245,6 @@ impl Thread {
     /// Lets it wait again.
     pub fn clear_interrupt(&self) {
         self.is_interrupted.store(false, Ordering::Release);
-    }
-
-    /// Takes the token if there is one. If not, the thread counts as waiting,
-    /// and must give up its CPU now.
-    #[inline]
-    pub(crate) fn begin_park(&self) -> bool {
-        if self.change(READY, PARKED) {
-            return true;
-        }
-        self.state.store(READY, Ordering::Release);
-        false
-    }
-
-    #[inline]
-    fn change(&self, from: u8, to: u8) -> bool {
-        self.state
-            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
     }
 
     #[inline]
@@ -250,14 +266,5 @@ impl Wake for Thread {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.unpark();
-    }
-}
-
-/// A thread that waits with a deadline is its own timer.
-pub(crate) struct ParkTimer(pub(crate) Arc<Thread>);
-
-impl TimerTarget for ParkTimer {
-    fn expired(&self, _now_ns: u64) {
-        self.0.unpark();
     }
 }

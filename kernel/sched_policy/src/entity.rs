@@ -107,7 +107,7 @@ impl Entity {
     /// and not on average: what a thread got beyond its reservation postpones
     /// by little when it is next due, and what it missed, under its limit or
     /// a reservation that others crowd out, is soon forgotten.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn advance(&mut self, ns: u64, now: u64) {
         self.used += ns;
         self.vruntime = self.vruntime.wrapping_add(scale(ns, self.weight_factor));

@@ -94,7 +94,15 @@ impl<Id> RunQueue<Id> {
     /// The queue of CPU `cpu`, with room for `threads` to wait.
     #[must_use]
     pub fn new(cpu: u32, threads: usize) -> Self {
-        let mut queue = Self {
+        let mut queue = Self::without_room(cpu);
+        queue.reserve(threads);
+        queue
+    }
+
+    /// The queue of CPU `cpu`, which allocates when the first thread waits.
+    #[must_use]
+    pub const fn without_room(cpu: u32) -> Self {
+        Self {
             cpu,
             slots: Slots::new(),
             ready: IndexedHeap::new(),
@@ -105,9 +113,7 @@ impl<Id> RunQueue<Id> {
             virtual_time: 0,
             weight: 0,
             granted: 0,
-        };
-        queue.reserve(threads);
-        queue
+        }
     }
 
     /// Makes room for `threads` to wait. Called where threads are created, it
@@ -123,7 +129,7 @@ impl<Id> RunQueue<Id> {
     /// Adds a thread that was asleep or is new, and waits nowhere. `yielding`
     /// says that the running thread is about to sleep, so that preempting it
     /// gains nothing.
-    #[inline]
+    #[inline(always)]
     pub fn wake(&mut self, id: Id, entity: &mut Entity, now: u64, yielding: bool) -> Preempt {
         debug_assert!(!entity.is_queued(), "a thread that waits was woken");
         entity.forget_credit(now);
@@ -142,7 +148,7 @@ impl<Id> RunQueue<Id> {
     /// Chooses the thread to run next and takes it from the queue; none if
     /// the CPU is to idle until [`RunQueue::next_event`]. [`RunQueue::start`]
     /// must follow for the thread named.
-    #[inline]
+    #[inline(always)]
     pub fn pick(&mut self, now: u64) -> Option<Id> {
         if !self.throttled.is_empty() {
             self.release(now);
@@ -169,7 +175,7 @@ impl<Id> RunQueue<Id> {
 
     /// Puts the thread that [`RunQueue::pick`] named on the CPU. Says when to
     /// call [`RunQueue::tick`], if ever.
-    #[inline]
+    #[inline(always)]
     pub fn start(&mut self, entity: &mut Entity, now: u64) -> Option<u64> {
         let (vruntime, due) = self.picked;
         entity.slot = NO_SLOT;
@@ -195,8 +201,31 @@ impl<Id> RunQueue<Id> {
         self.next_event()
     }
 
+    /// Leaves the thread that [`RunQueue::pick`] named off the CPU, instead of
+    /// [`RunQueue::start`]: it may not run here any more. It waits nowhere then.
+    pub fn decline(&mut self, entity: &mut Entity) {
+        entity.slot = NO_SLOT;
+        entity.vruntime = self.picked.0;
+        entity.left_at = self.virtual_time;
+        entity.queue = self.cpu;
+    }
+
+    /// Takes note that the entitlement of the running thread, charged just
+    /// before, has changed.
+    pub fn refresh(&mut self, entity: &Entity) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        let weight = entity.params().weight;
+        self.weight = self.weight - u64::from(running.weight) + u64::from(weight);
+        running.weight = weight;
+        running.weight_factor = entity.weight_factor;
+        running.limited = entity.is_limited();
+        running.due &= entity.is_reserved();
+    }
+
     /// Charges the running thread for the time up to `now`; returns that time.
-    #[inline]
+    #[inline(always)]
     pub fn charge(&mut self, entity: &mut Entity, now: u64) -> u64 {
         let Some(running) = &mut self.running else {
             return 0;
@@ -218,7 +247,7 @@ impl<Id> RunQueue<Id> {
 
     /// Moves virtual time to the least of all, the running thread having
     /// `vruntime`.
-    #[inline]
+    #[inline(always)]
     fn move_on(&mut self, vruntime: u64) {
         let mut least = vruntime;
         if let Some((Virtual(top), _)) = self.ready.top()
@@ -233,7 +262,7 @@ impl<Id> RunQueue<Id> {
 
     /// As far as the running thread has come by now, which may be alone and
     /// uncharged for long.
-    #[inline]
+    #[inline(always)]
     fn catch_up(&mut self, now: u64) {
         if let Some(running) = &self.running {
             let vruntime = running.vruntime_at(now);
@@ -269,14 +298,14 @@ impl<Id> RunQueue<Id> {
     }
 
     /// Takes the running thread, charged, off the CPU to sleep or to end.
-    #[inline]
+    #[inline(always)]
     pub fn block(&mut self, entity: &mut Entity) {
         self.stop();
         entity.left_at = self.virtual_time;
         entity.queue = self.cpu;
     }
 
-    #[inline]
+    #[inline(always)]
     fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             self.weight -= u64::from(running.weight);
@@ -330,7 +359,7 @@ impl<Id> RunQueue<Id> {
     /// When [`RunQueue::tick`] next has something to decide, if ever: no
     /// timer is needed for a thread alone on its CPU.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn next_event(&self) -> Option<u64> {
         let Some(running) = &self.running else {
             return self.throttled.top().map(|(at, _)| at);
@@ -351,7 +380,7 @@ impl<Id> RunQueue<Id> {
     }
 
     /// The length of a slice with as many as there are now.
-    #[inline]
+    #[inline(always)]
     fn slice(&self, running: &Running) -> u64 {
         if running.due {
             return running.reserved_slice;
@@ -426,7 +455,7 @@ impl<Id> RunQueue<Id> {
 
     /// What [`crate::placement`] and [`crate::balance`] need to know.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn load(&self) -> CpuLoad {
         let running = u32::from(self.running.is_some());
         CpuLoad {
@@ -444,17 +473,23 @@ impl<Id> RunQueue<Id> {
     }
 
     /// A virtual time within the bounds that sleep and moving allow.
-    #[inline]
+    #[inline(always)]
     fn bounded(&self, vruntime: u64) -> u64 {
         let lag = vruntime.wrapping_sub(self.virtual_time) as i64;
         self.virtual_time
             .wrapping_add_signed(lag.clamp(-(SLEEPER_CREDIT as i64), LEAD_MAX as i64))
     }
 
-    #[inline]
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) {
+        self.reserve(self.slots.capacity() * 2 + 8);
+    }
+
+    #[inline(always)]
     fn insert(&mut self, id: Id, entity: &mut Entity, now: u64) {
         if self.slots.is_full() {
-            self.reserve(self.slots.capacity() * 2 + 8);
+            self.grow();
         }
         let params = entity.params();
         let weight = params.weight;
@@ -491,6 +526,8 @@ impl<Id> RunQueue<Id> {
     }
 
     /// Lets those run whose limit allows it again.
+    #[cold]
+    #[inline(never)]
     fn release(&mut self, now: u64) {
         if self.throttled.top().is_some_and(|(at, _)| at <= now) {
             self.catch_up(now);
@@ -512,7 +549,7 @@ impl<Id> RunQueue<Id> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn preempt(&self, entity: &Entity, now: u64, yielding: bool) -> Preempt {
         let Some(running) = &self.running else {
             return Preempt::Now;

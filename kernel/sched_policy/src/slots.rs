@@ -60,7 +60,7 @@ impl<Id> Slots<Id> {
     }
 
     /// Gives one a place; the queue is not full.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn insert(&mut self, waiting: Waiting<Id>) -> Slot {
         let slot = self.vacant;
         let place = &mut self.places[slot as usize];
@@ -71,7 +71,7 @@ impl<Id> Slots<Id> {
         slot
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Waiting<Id>> {
         let place = self.places.get_mut(slot as usize)?;
         if let Place::Vacant(_) = place {

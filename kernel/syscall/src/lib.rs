@@ -34,7 +34,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use system::{SystemHooks, set_file_systems, set_hooks};
+pub use system::{SystemHooks, host_name, release, set_file_systems, set_hooks, set_host_name};
 pub use table::{dispatch, is_supported};
 
 use world::{Args, Context, Result};

@@ -123,10 +123,8 @@ pub(crate) fn sched_setaffinity(
         return Err(Errno::EINVAL);
     }
     let thread = thread(context, tid)?;
-    thread.sched().set_affinity(mask);
-    // One that runs where it may no longer moves when it is chosen anew.
-    hal::cpu::set_need_resched(thread.sched().cpu());
-    Ok(0)
+    let moved = thread.sched().set_affinity(mask);
+    moved.map(|()| 0).map_err(|_| Errno::EBUSY)
 }
 
 /// Nice values shift a thread's weight by a quarter per step; what is returned

@@ -3,6 +3,7 @@
 use crate::arguments::write;
 use crate::{Args, Context, Result};
 use abi::Errno;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use sync::{Once, SpinLock};
@@ -59,6 +60,33 @@ pub(crate) fn file_system(kind: &[u8]) -> Option<Arc<dyn FileSystem>> {
 
 fn hooks() -> Result<&'static SystemHooks> {
     HOOKS.get().ok_or(Errno::ENOSYS)
+}
+
+/// The release that uname(2) tells.
+#[must_use]
+pub fn release() -> String {
+    String::from_utf8_lossy(RELEASE).into_owned()
+}
+
+/// The host's name.
+#[must_use]
+pub fn host_name() -> String {
+    let (name, len) = *HOST_NAME.lock();
+    String::from_utf8_lossy(&name[..len]).into_owned()
+}
+
+/// Changes the host's name.
+///
+/// # Errors
+/// `EINVAL` where it is longer than 64 bytes.
+pub fn set_host_name(name: &str) -> Result<()> {
+    if name.len() >= NAME_SIZE {
+        return Err(Errno::EINVAL);
+    }
+    let mut bytes = [0; NAME_SIZE];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    *HOST_NAME.lock() = (bytes, name.len());
+    Ok(())
 }
 
 pub(crate) fn uname(context: &mut Context<'_>, [to, ..]: Args) -> Result<u64> {

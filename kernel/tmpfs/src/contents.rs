@@ -403,6 +403,26 @@ impl Contents {
         map.own(index, store)
     }
 
+    /// A page that is there, for reading.
+    pub fn present(&self, index: u64) -> Option<Frame> {
+        let map = self.map.lock();
+        if index >= map.len.div_ceil(PAGE) {
+            return None;
+        }
+        if let Some(frame) = map.own.get(&index) {
+            return Some(frame.clone());
+        }
+        match map.backed(index)? {
+            (source, PAGE_SIZE) => source.present(index),
+            _ => None,
+        }
+    }
+
+    /// Are pages for reading always the file's own?
+    pub fn is_all_own(&self) -> bool {
+        self.map.lock().backing.is_none()
+    }
+
     pub fn own_pages(&mut self) -> u64 {
         self.map.get_mut().own.len() as u64
     }

@@ -448,6 +448,11 @@ impl File for Node {
         self.store.stats()
     }
 
+    fn reopen(&self, _flags: OpenFlags) -> Result<Arc<dyn File>> {
+        let me: Arc<dyn File> = self.me.upgrade().ok_or(Errno::EIO)?;
+        Ok(me)
+    }
+
     fn truncate(&self, len: u64) -> Result<()> {
         Inode::truncate(self, len)
     }
@@ -476,6 +481,12 @@ impl MemoryObject for Node {
         self.contents()
             .map_err(|_| FaultError::BusError)?
             .page(index, write, &self.store)
+    }
+    fn present(&self, index: u64) -> Option<Frame> {
+        self.contents().ok()?.present(index)
+    }
+    fn writes_in_place(&self) -> bool {
+        self.contents().is_ok_and(Contents::is_all_own)
     }
     fn id(&self) -> u64 {
         self.object_id

@@ -47,6 +47,9 @@ impl MemoryObject for Archive {
             .cloned()
             .ok_or(FaultError::BusError)
     }
+    fn present(&self, index: u64) -> Option<Frame> {
+        self.frames.get(index as usize).cloned()
+    }
     fn id(&self) -> u64 {
         0
     }
@@ -165,7 +168,13 @@ fn run(
         Step::MapRead(index) | Step::MapWrite(index) => {
             let write = matches!(step, Step::MapWrite(_));
             let start = index as usize * PAGE_SIZE;
-            match file.mmap().unwrap().page(index, write) {
+            let object = file.mmap().unwrap();
+            if let Some(frame) = object.present(index) {
+                let mut byte = [0];
+                frame.read(0, &mut byte);
+                prop_assert_eq!(byte[0], model[start]);
+            }
+            match object.page(index, write) {
                 Err(error) => {
                     prop_assert_eq!(error, FaultError::BusError);
                     prop_assert!(start >= model.len());
@@ -195,7 +204,7 @@ proptest! {
         backing in prop::option::of((0..13_000u64, any::<bool>())),
         steps in prop::collection::vec(step(), 1..40),
     ) {
-        let account = Account::new(64);
+        let account = Account::new(64).unwrap();
         let fs = TmpFs::new(&account, &Limits { pages: 64, inodes: 2 }, 0o755).unwrap();
         let file = fs.unnamed_file(0o600).unwrap();
         let mut model = Vec::new();
@@ -221,7 +230,7 @@ proptest! {
 }
 
 fn file_with_limits(pages: u64, account: u64) -> (Arc<TmpFs>, Arc<dyn File>) {
-    let account = Account::new(account);
+    let account = Account::new(account).unwrap();
     let fs = TmpFs::new(&account, &Limits { pages, inodes: 10 }, 0o755).unwrap();
     let file = fs.unnamed_file(0o600).unwrap();
     (fs, file)

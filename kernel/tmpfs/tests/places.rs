@@ -418,6 +418,8 @@ fn open_flags_and_positions() {
     );
     assert_eq!(open.metadata().size, 0);
     assert_eq!(world.open("/", OpenFlags::RDWR).err(), Some(Errno::EISDIR));
+    let both = OpenFlags::CREAT | OpenFlags::DIRECTORY;
+    assert_eq!(world.open("/new", both).err(), Some(Errno::EINVAL));
 }
 
 #[test]

@@ -420,6 +420,11 @@ impl File for Tty {
         }
     }
 
+    fn reopen(&self, _flags: OpenFlags) -> Result<Arc<dyn File>> {
+        let me: Arc<dyn File> = self.me.upgrade().ok_or(Errno::EIO)?;
+        Ok(me)
+    }
+
     fn label(&self) -> String {
         String::from("/dev/tty")
     }

@@ -81,6 +81,11 @@ impl Dentry {
         dentry
     }
 
+    /// A file without any name; `label` is shown in its place.
+    pub(crate) fn alone(inode: Arc<dyn Inode>, label: &[u8]) -> Arc<Self> {
+        Self::new(inode, None, label)
+    }
+
     /// What the name stands for.
     pub fn inode(&self) -> &Arc<dyn Inode> {
         &self.inode

@@ -138,6 +138,14 @@ pub trait File: Any + Send + Sync {
         None
     }
 
+    /// Opens the object once more, through /proc/self/fd.
+    ///
+    /// # Errors
+    /// `ENXIO` where it cannot be, as with sockets.
+    fn reopen(&self, _flags: crate::OpenFlags) -> Result<Arc<dyn File>> {
+        Err(Errno::ENXIO)
+    }
+
     /// What /proc/self/fd shows for a file that has no path, such as
     /// `anon_inode:[eventfd]`.
     fn label(&self) -> String {

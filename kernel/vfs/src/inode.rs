@@ -280,6 +280,12 @@ pub trait Inode: Any + Send + Sync {
         caller: Option<&dyn Caller>,
     ) -> Result<Arc<dyn File>>;
 
+    /// For the inode of a file that has no name of its own: opens that file once
+    /// more. `None` for all others.
+    fn reopen(&self, _flags: OpenFlags) -> Option<Result<Arc<dyn File>>> {
+        None
+    }
+
     /// Sets attributes; permission to do so was checked.
     ///
     /// # Errors

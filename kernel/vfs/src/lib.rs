@@ -15,6 +15,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod anonymous;
 mod caller;
 mod dentry;
 pub mod device;

@@ -34,6 +34,18 @@ pub struct Mount {
 }
 
 impl Mount {
+    /// For files without a place; part of no namespace.
+    pub(crate) fn nowhere(fs: Arc<dyn FileSystem>) -> Arc<Self> {
+        let root = Dentry::root(fs.root());
+        Arc::new(Self {
+            id: next_mount_id(),
+            fs,
+            root,
+            covers: None,
+            flags: MountFlags::empty(),
+        })
+    }
+
     /// Its number in /proc/self/mountinfo.
     #[must_use]
     pub fn id(&self) -> u64 {
@@ -123,6 +135,10 @@ impl Location {
                 continue;
             }
             names.push(at.dentry.name());
+            if at.dentry.parent().is_none() {
+                // A file without a place has only its label.
+                return at.dentry.name();
+            }
             match at.parent() {
                 Some(parent) => at = parent,
                 None => break false,

@@ -33,6 +33,10 @@ impl FsView<'_> {
         if flags.contains(OpenFlags::PATH) {
             return self.open_path(at, path, flags);
         }
+        if flags.contains(OpenFlags::CREAT | OpenFlags::DIRECTORY) {
+            // Neither a directory nor an unnamed file is created this way.
+            return Err(Errno::EINVAL);
+        }
         if flags.contains(TMPFILE) {
             return self.open_unnamed(at, path, flags, mode);
         }
@@ -98,6 +102,7 @@ impl FsView<'_> {
     ) -> Result<Arc<OpenFile>> {
         let inode = place.inode().clone();
         let file: Arc<dyn File> = match inode.kind() {
+            _ if let Some(again) = inode.reopen(flags) => again?,
             FileKind::Directory => Arc::new(DirectoryFile {
                 place: place.clone(),
             }),

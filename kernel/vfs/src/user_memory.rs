@@ -97,6 +97,19 @@ impl<M: UserMemory + ?Sized> Sink for UserSink<'_, M> {
     }
     #[inline]
     fn put(&mut self, bytes: &[u8]) -> Result<usize> {
+        // Nearly always one piece takes it all.
+        if bytes.len() as u64 <= self.cursor.current.len {
+            self.memory.write_user(self.cursor.current.base, bytes)?;
+            self.cursor.advance(bytes.len());
+            return Ok(bytes.len());
+        }
+        self.put_pieces(bytes)
+    }
+}
+
+impl<M: UserMemory + ?Sized> UserSink<'_, M> {
+    #[cold]
+    fn put_pieces(&mut self, bytes: &[u8]) -> Result<usize> {
         let mut done = 0;
         while done < bytes.len() {
             let Some((address, len)) = self.cursor.front(bytes.len() - done) else {
@@ -141,6 +154,18 @@ impl<M: UserMemory + ?Sized> Source for UserSource<'_, M> {
     }
     #[inline]
     fn take(&mut self, into: &mut [u8]) -> Result<usize> {
+        if into.len() as u64 <= self.cursor.current.len {
+            self.memory.read_user(self.cursor.current.base, into)?;
+            self.cursor.advance(into.len());
+            return Ok(into.len());
+        }
+        self.take_pieces(into)
+    }
+}
+
+impl<M: UserMemory + ?Sized> UserSource<'_, M> {
+    #[cold]
+    fn take_pieces(&mut self, into: &mut [u8]) -> Result<usize> {
         let mut done = 0;
         while done < into.len() {
             let Some((address, len)) = self.cursor.front(into.len() - done) else {

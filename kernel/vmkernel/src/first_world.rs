@@ -1,7 +1,7 @@
 //! The first program: root file system, console, process 1, and what its end
 //! means.
 
-use crate::{archive, command_line, console, device_nodes};
+use crate::{archive, command_line, console, device_nodes, host_view};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -17,6 +17,7 @@ pub fn start(info: &BootInfo) {
     let fs = archive::unpack(info.archive);
     console::init();
     device_nodes::init(&fs);
+    host_view::init(&fs);
     let files = FdTable::new(FILES);
     open_console(&fs, &files);
     world::set_first_exit_hook(ended);

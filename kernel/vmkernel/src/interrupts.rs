@@ -17,6 +17,7 @@ impl Handlers for Kernel {
     }
 
     fn device(&self, vector: u8) {
+        sched::begin_interrupt();
         let handler = DEVICES.lock()[usize::from(vector)];
         crate::random::add_event();
         match handler {

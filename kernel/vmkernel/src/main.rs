@@ -21,6 +21,8 @@ mod device_nodes;
 #[cfg(target_os = "none")]
 mod first_world;
 #[cfg(target_os = "none")]
+mod host_view;
+#[cfg(target_os = "none")]
 mod interrupts;
 #[cfg(target_os = "none")]
 mod machine;
@@ -28,6 +30,8 @@ mod machine;
 mod messages;
 #[cfg(target_os = "none")]
 mod panic;
+#[cfg(target_os = "none")]
+mod process_view;
 #[cfg(target_os = "none")]
 mod random;
 #[cfg(target_os = "none")]
@@ -52,6 +56,7 @@ fn start(info: hal::boot::BootInfo) -> ! {
     log::info!("Alster VMkernel {}", env!("CARGO_PKG_VERSION"));
     random::init();
     sched::init();
+    mem::set_preempt_hook(sched::preempt_point);
     interrupts::init();
     virtualization::init();
     machine::init(&info);

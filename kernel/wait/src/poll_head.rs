@@ -40,6 +40,20 @@ struct Entries {
     next_ticket: u64,
 }
 
+impl Entries {
+    /// Takes an entry out; the others keep their order. The last one, often
+    /// the only one, moves nobody.
+    #[inline]
+    fn take(&mut self, index: usize) -> Entry {
+        if index + 1 == self.list.len()
+            && let Some(last) = self.list.pop()
+        {
+            return last;
+        }
+        self.list.remove(index)
+    }
+}
+
 /// The list of those who wait for one file.
 pub struct PollHead {
     /// Length of the list, so that nobody takes the lock for an empty one.
@@ -95,7 +109,7 @@ impl PollHead {
                 Target::Thread(waker) => {
                     waker.wake_by_ref();
                     // A woken thread leaves the list, in order of arrival.
-                    entries.list.remove(index);
+                    drop(entries.take(index));
                     self.count
                         .store(entries.list.len() as u32, Ordering::Relaxed);
                 }
@@ -150,7 +164,7 @@ impl PollHead {
         let Some(index) = entries.list.iter().position(|entry| entry.ticket == ticket) else {
             return false;
         };
-        let entry = entries.list.remove(index);
+        let entry = entries.take(index);
         self.count
             .store(entries.list.len() as u32, Ordering::Relaxed);
         drop(entries);

@@ -82,7 +82,7 @@ impl<K: Key> IndexedHeap<K> {
     }
 
     /// Adds a slot that is not in the heap and for which there is room.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, key: K, slot: u32) {
         let at = self.items.len();
         let item = Item { key, slot };
@@ -95,7 +95,7 @@ impl<K: Key> IndexedHeap<K> {
     }
 
     /// Removes the least key.
-    #[inline]
+    #[inline(always)]
     pub fn pop(&mut self) -> Option<(K, u32)> {
         let last = self.items.pop()?;
         let Some(top) = self.items.first_mut() else {

@@ -27,6 +27,22 @@ pub struct TimerId {
     generation: u32,
 }
 
+impl TimerId {
+    /// The id as two numbers: its place, below the most timers that were ever
+    /// armed at one time, and how often that place was used before.
+    #[must_use]
+    pub const fn parts(self) -> (u32, u32) {
+        (self.slot, self.generation)
+    }
+
+    /// The id that [`TimerId::parts`] took apart. Other numbers make an id that
+    /// finds nothing, or what is armed there.
+    #[must_use]
+    pub const fn from_parts(slot: u32, generation: u32) -> Self {
+        Self { slot, generation }
+    }
+}
+
 /// Ends the chain of vacant places.
 const NO_SLOT: u32 = u32::MAX;
 

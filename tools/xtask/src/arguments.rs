@@ -18,9 +18,13 @@ usage: cargo xtask VERB
              --peer            Linux with KVM as the host instead, with the same programs
   test     every test: on this machine first, then in QEMU
              --host | --qemu   only one half
+             --peer            the test programs on Linux instead: are the tests right?
              NAME ...          only the QEMU tests whose names contain one of these
   check    formatting, lints, layers, licences, unsafe rules, budgets
   bench    the figures of SPECIFICATION.md, here and on Linux with KVM
+             --alone           not on Linux
+             --profile FIGURE  where the instructions of this one go, by function, instead
+             NAME ...          only figures whose names contain one of these
   build    kernel, programs and boot archive, without booting them
   setup    only what the other verbs do first: packages, compiler, Debian's kernel";
 
@@ -40,7 +44,18 @@ pub enum Verb {
     /// Every test.
     Test(TestOptions),
     /// The figures.
-    Bench,
+    Bench(BenchOptions),
+}
+
+/// The options of `bench`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BenchOptions {
+    /// Only figures whose names contain one of these; all if there are none.
+    pub names: Vec<String>,
+    /// Leave Linux out.
+    pub alone: bool,
+    /// The figure to be profiled.
+    pub profile: Option<String>,
 }
 
 /// The options of `test`.
@@ -50,6 +65,8 @@ pub struct TestOptions {
     pub on_host: bool,
     /// Run those in QEMU.
     pub in_qemu: bool,
+    /// Run the test programs on Linux instead.
+    pub on_peer: bool,
     /// Only the QEMU tests whose names contain one of these; all if there are none.
     pub names: Vec<String>,
 }
@@ -99,7 +116,7 @@ pub fn parse(words: &[String]) -> Result<Verb, String> {
         "help" | "--help" | "-h" => Ok(Verb::Help),
         "setup" | "set-up" => bare(verb, &rest, Verb::Setup),
         "test" => test_options(&rest).map(Verb::Test),
-        "bench" => bare(verb, &rest, Verb::Bench),
+        "bench" => bench_options(&rest).map(Verb::Bench),
         "check" => bare(verb, &rest, Verb::Check),
         "build" => bare(verb, &rest, Verb::Build),
         "run" => run_options(&rest).map(Verb::Run),
@@ -145,26 +162,52 @@ fn run_options(words: &[&str]) -> Result<RunOptions, String> {
     Ok(options)
 }
 
+fn bench_options(words: &[&str]) -> Result<BenchOptions, String> {
+    let mut options = BenchOptions::default();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match *word {
+            "--alone" => options.alone = true,
+            "--profile" => {
+                let figure = words.next();
+                let figure = figure.ok_or("--profile wants the name of a figure behind it.")?;
+                options.profile = Some((*figure).to_owned());
+            }
+            name if name.starts_with('-') => {
+                return Err(format!(
+                    "bench has no option {name:?}; there are --alone and --profile."
+                ));
+            }
+            name => options.names.push(name.to_owned()),
+        }
+    }
+    Ok(options)
+}
+
 fn test_options(words: &[&str]) -> Result<TestOptions, String> {
     let mut options = TestOptions {
         on_host: true,
         in_qemu: true,
+        on_peer: false,
         names: Vec::new(),
     };
     for word in words {
         match *word {
             "--host" => options.in_qemu = false,
             "--qemu" => options.on_host = false,
+            "--peer" => (options.on_host, options.on_peer) = (false, true),
             name if name.starts_with('-') => {
                 return Err(format!(
-                    "test has no option {name:?}; there are --host and --qemu."
+                    "test has no option {name:?}; there are --host, --qemu and --peer."
                 ));
             }
             name => options.names.push(name.to_owned()),
         }
     }
     if !options.on_host && !options.in_qemu {
-        return Err("--host and --qemu together leave nothing to run.".into());
+        return Err(
+            "--host excludes --qemu and --peer: together they leave nothing to run.".into(),
+        );
     }
     // Who names a QEMU test wants that one.
     options.on_host &= options.names.is_empty();
@@ -221,7 +264,9 @@ mod tests {
             ("run --mem", ["--mem", "MiB"]),
             ("run --accel xen", ["xen", "tcg or kvm"]),
             ("run --fast", ["run", "--fast"]),
-            ("test --fast", ["--fast", "--host and --qemu"]),
+            ("bench --fast", ["--fast", "--alone"]),
+            ("bench --profile", ["--profile", "figure"]),
+            ("test --fast", ["--fast", "--host, --qemu and --peer"]),
             ("walk", ["walk", "run, test"]),
             ("build now", ["build", "now"]),
         ] {

@@ -46,8 +46,32 @@ echo \"Linux $(uname -r) in a VM of Alster. 'poweroff' ends it.\"
 cd /root
 ";
 
-/// Writes the archive `name`; returns where it lies.
+/// Writes the archive `name`; returns where it lies. With the program that reads a guest's clock there is also the
+/// initrd of a guest whose boot is measured.
 pub fn build(house: &House, name: &str, worlds: &[&World], symbols: &Symbols) -> Result<PathBuf> {
+    let mut archive = product(house, worlds, symbols)?;
+    if let Some(clock) = worlds.iter().find(|world| world.name == GUEST_CLOCK) {
+        let initrd = bench_initrd(house, &debian_kernel::fetch(house, Flavour::Cloud)?, clock)?;
+        archive.file(BENCH_INITRD, 0o644, &read(&initrd)?);
+    }
+    let file = house.built(name);
+    write_if_changed(&file, &archive.finish())?;
+    Ok(file)
+}
+
+/// Writes an archive of these programs and nothing that only the bench needs.
+pub fn build_lean(
+    house: &House,
+    name: &str,
+    worlds: &[&World],
+    symbols: &Symbols,
+) -> Result<PathBuf> {
+    let file = house.built(name);
+    write_if_changed(&file, &product(house, worlds, symbols)?.finish())?;
+    Ok(file)
+}
+
+fn product(house: &House, worlds: &[&World], symbols: &Symbols) -> Result<Archive> {
     let applets = debian_kernel::applets(house)?;
     let mut archive = Archive::new(Alignment::Page);
     for folder in ["dev", "proc", "run", "tmp", "root", "etc", "vm"] {
@@ -70,13 +94,7 @@ pub fn build(house: &House, name: &str, worlds: &[&World], symbols: &Symbols) ->
     for (path, permissions, content) in vm_files(house)? {
         archive.file(&path, permissions, &content);
     }
-    if let Some(clock) = worlds.iter().find(|world| world.name == GUEST_CLOCK) {
-        let initrd = bench_initrd(house, &debian_kernel::fetch(house, Flavour::Cloud)?, clock)?;
-        archive.file(BENCH_INITRD, 0o644, &read(&initrd)?);
-    }
-    let file = house.built(name);
-    write_if_changed(&file, &archive.finish())?;
-    Ok(file)
+    Ok(archive)
 }
 
 /// The demo VM: its configuration, kernel and initrd.
@@ -126,10 +144,11 @@ fn guest_initrd(house: &House, kernel: &DebianKernel) -> Result<PathBuf> {
     )
 }
 
-/// Builds the initrd of a guest whose boot is measured: its process 1 prints the time and powers off.
+/// Builds the initrd of a guest whose boot is measured: its process 1 prints the time, fills its
+/// memory and powers off.
 pub fn bench_initrd(house: &House, kernel: &DebianKernel, clock: &World) -> Result<PathBuf> {
     let program = ("bin/clock".to_owned(), 0o755, read(&clock.file)?);
-    let script = "clock guest\npoweroff -f";
+    let script = "clock guest\nclock fill\nsleep 1\npoweroff -f";
     initrd(
         house,
         kernel,

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         Verb::Setup => setup::everything(&house).map(|()| ExitCode::SUCCESS),
         Verb::Build => build::all(&house, build::Purpose::Run).map(|_| ExitCode::SUCCESS),
         Verb::Test(options) => test::test(&house, &options),
-        Verb::Bench => bench::bench(&house),
+        Verb::Bench(options) => bench::bench(&house, &options),
         Verb::Check => check::check(&house),
         Verb::Run(options) => run::run(&house, &options),
     });

@@ -23,6 +23,7 @@ const OEM_ID: [u8; 6] = *b"ALSTER";
 const OEM_TABLE: [u8; 8] = *b"ALSTERVM";
 const OEM_REVISION: u32 = 1;
 const FADT_LEN: u32 = 276;
+const CMOS_CENTURY: u8 = 50;
 const TABLE_ALIGN: usize = 64;
 
 /// Register offsets inside the power management block at `board`'s `PM_PORT`;
@@ -92,50 +93,59 @@ impl Tables {
 
 /// Fixed hardware: events, control, timer and reset register (section 5.2.9).
 fn fadt(facs: u64, dsdt: u64) -> Sdt {
-    const HAS_LEGACY_DEVICES: u16 = 1 << 0;
-    const NO_VGA: u16 = 1 << 2;
-    const WBINVD: u32 = 1 << 0;
-    const PROC_C1: u32 = 1 << 2;
-    const SLEEP_BUTTON_NOT_FIXED: u32 = 1 << 5;
-    const RTC_WAKE_NOT_FIXED: u32 = 1 << 6;
-    const TIMER_IS_32_BIT: u32 = 1 << 8;
-    const RESET_REGISTER: u32 = 1 << 10;
-
     let mut fadt = Sdt::new(*b"FACP", FADT_LEN, 6, OEM_ID, OEM_TABLE, OEM_REVISION);
-    let event = map::PM_PORT + pm_block::EVENT;
-    let control = map::PM_PORT + pm_block::CONTROL;
-    let timer = map::PM_PORT + pm_block::TIMER;
     fadt.write_u32(36, facs as u32);
     fadt.write_u32(40, dsdt as u32);
     fadt.write_u16(46, map::SCI_IRQ as u16);
+    // Latencies above these limits say that C2 and C3 do not exist.
+    fadt.write_u16(96, 101);
+    fadt.write_u16(98, 1001);
+    fadt.write_u8(108, CMOS_CENTURY);
+    fadt.write_u16(109, boot_architecture());
+    fadt.write_u32(112, fixed_features());
+    let reset_port = map::I8042_PORT + 4;
+    fadt.write_bytes(116, &gas(GenericAddress::io_port_address::<u8>(reset_port)));
+    fadt.write_u8(128, map::I8042_RESET_COMMAND);
+    fadt.write_u8(131, 5);
+    fadt.write_u64(140, dsdt);
+    add_register_blocks(&mut fadt);
+    fadt.update_checksum();
+    fadt
+}
+
+/// The blocks of the power management chip, in the old and the new form.
+fn add_register_blocks(fadt: &mut Sdt) {
+    let event = map::PM_PORT + pm_block::EVENT;
+    let control = map::PM_PORT + pm_block::CONTROL;
+    let timer = map::PM_PORT + pm_block::TIMER;
     fadt.write_u32(56, event.into());
     fadt.write_u32(64, control.into());
     fadt.write_u32(76, timer.into());
     fadt.write_u8(88, 4);
     fadt.write_u8(89, 2);
     fadt.write_u8(91, 4);
-    // Latencies above these limits say that C2 and C3 do not exist.
-    fadt.write_u16(96, 101);
-    fadt.write_u16(98, 1001);
-    fadt.write_u8(108, 50);
-    fadt.write_u16(109, HAS_LEGACY_DEVICES | NO_VGA);
-    let flags = WBINVD
-        | PROC_C1
-        | SLEEP_BUTTON_NOT_FIXED
-        | RTC_WAKE_NOT_FIXED
-        | TIMER_IS_32_BIT
-        | RESET_REGISTER;
-    fadt.write_u32(112, flags);
-    let reset_port = map::I8042_PORT + 4;
-    fadt.write_bytes(116, &gas(GenericAddress::io_port_address::<u8>(reset_port)));
-    fadt.write_u8(128, map::I8042_RESET_COMMAND);
-    fadt.write_u8(131, 5);
-    fadt.write_u64(140, dsdt);
     fadt.write_bytes(148, &gas(GenericAddress::io_port_address::<u32>(event)));
     fadt.write_bytes(172, &gas(GenericAddress::io_port_address::<u16>(control)));
     fadt.write_bytes(208, &gas(GenericAddress::io_port_address::<u32>(timer)));
-    fadt.update_checksum();
-    fadt
+}
+
+/// IAPC_BOOT_ARCH: what an old PC has that this one has or lacks.
+fn boot_architecture() -> u16 {
+    const HAS_LEGACY_DEVICES: u16 = 1 << 0;
+    const NO_VGA: u16 = 1 << 2;
+    HAS_LEGACY_DEVICES | NO_VGA
+}
+
+/// The fixed feature flags.
+fn fixed_features() -> u32 {
+    const WBINVD: u32 = 1 << 0;
+    const PROC_C1: u32 = 1 << 2;
+    const SLEEP_BUTTON_NOT_FIXED: u32 = 1 << 5;
+    const RTC_WAKE_NOT_FIXED: u32 = 1 << 6;
+    const TIMER_IS_32_BIT: u32 = 1 << 8;
+    const RESET_REGISTER: u32 = 1 << 10;
+    let buttons = SLEEP_BUTTON_NOT_FIXED | RTC_WAKE_NOT_FIXED;
+    WBINVD | PROC_C1 | buttons | TIMER_IS_32_BIT | RESET_REGISTER
 }
 
 fn gas(address: GenericAddress) -> [u8; 12] {

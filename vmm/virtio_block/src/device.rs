@@ -10,7 +10,7 @@ use virtio_bindings::bindings::virtio_blk::{
 };
 use virtio_bindings::virtio_ids::VIRTIO_ID_BLOCK;
 use virtio_device::device::read_config_bytes;
-use virtio_device::{Chain, GuestMemory, QueueFault, VirtQueue, VirtioDevice};
+use virtio_device::{Chain, GuestMemory, QueueFault, Served, VirtQueue, VirtioDevice};
 
 /// Entries of the queue.
 pub const QUEUE_SIZE: u16 = 256;
@@ -142,7 +142,7 @@ impl<S: Storage> VirtioDevice for VirtioBlock<S> {
         _index: usize,
         queue: &mut VirtQueue,
         memory: &GuestMemory,
-    ) -> Result<bool, QueueFault> {
+    ) -> Result<Served, QueueFault> {
         queue.serve_all(memory, |chain| self.serve(chain))
     }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use virtio_device::test_ring::{BUFFERS, Descriptor, MEMORY_LEN, TestRing};
-use virtio_device::{QueueFault, VirtioDevice};
+use virtio_device::{QueueFault, Served, VirtioDevice};
 use vm_memory::{Bytes, GuestAddress};
 use vmm_sys_util::tempdir::TempDir;
 
@@ -48,7 +48,7 @@ impl Bench {
             .unwrap();
     }
 
-    fn process(&mut self) -> Result<bool, QueueFault> {
+    fn process(&mut self) -> Result<Served, QueueFault> {
         let memory = self.ring.memory.clone();
         self.disk.process(0, &mut self.ring.queue, &memory)
     }

@@ -9,7 +9,8 @@
 use std::collections::VecDeque;
 use std::io::Write;
 use virtio_bindings::virtio_ids::VIRTIO_ID_CONSOLE;
-use virtio_device::{Chain, GuestMemory, QueueFault, VirtQueue, VirtioDevice};
+use virtio_device::{Chain, GuestMemory, QueueFault, Served, VirtQueue, VirtioDevice};
+use virtio_queue::QueueT;
 
 /// The queue for input to the guest.
 pub const RECEIVE: usize = 0;
@@ -50,9 +51,14 @@ impl<W: Write + Send> VirtioConsole<W> {
         self.input.is_empty()
     }
 
-    fn receive(&mut self, queue: &mut VirtQueue, memory: &GuestMemory) -> Result<bool, QueueFault> {
-        let mut used = false;
-        while !self.input.is_empty() {
+    fn receive(
+        &mut self,
+        queue: &mut VirtQueue,
+        memory: &GuestMemory,
+    ) -> Result<Served, QueueFault> {
+        let budget = queue.ring().size();
+        let mut used = 0;
+        while !self.input.is_empty() && used < budget {
             let Some(chain) = queue.pop(memory)? else {
                 if queue.enable_notification(memory)? {
                     continue;
@@ -62,9 +68,13 @@ impl<W: Write + Send> VirtioConsole<W> {
             let taken = chain.writable.copy_from(0, self.input.make_contiguous());
             self.input.drain(..taken);
             queue.push(memory, chain.head, taken as u32)?;
-            used = true;
+            used += 1;
         }
-        Ok(used && queue.wants_interrupt(memory)?)
+        let wants_interrupt = used > 0 && queue.wants_interrupt(memory)?;
+        Ok(Served {
+            wants_interrupt,
+            has_more: used == budget,
+        })
     }
 
     fn transmit(&mut self, chain: &Chain<'_>) -> u32 {
@@ -104,7 +114,7 @@ impl<W: Write + Send> VirtioDevice for VirtioConsole<W> {
         index: usize,
         queue: &mut VirtQueue,
         memory: &GuestMemory,
-    ) -> Result<bool, QueueFault> {
+    ) -> Result<Served, QueueFault> {
         match index {
             RECEIVE => self.receive(queue, memory),
             _ => queue.serve_all(memory, |chain| self.transmit(chain)),
@@ -129,7 +139,7 @@ mod tests {
         console: &mut Console,
         index: usize,
         ring: &mut TestRing,
-    ) -> Result<bool, QueueFault> {
+    ) -> Result<Served, QueueFault> {
         let memory = ring.memory.clone();
         console.process(index, &mut ring.queue, &memory)
     }
@@ -141,7 +151,11 @@ mod tests {
             .write_slice(b"hello, world", GuestAddress(BUFFERS))
             .unwrap();
         ring.add(&[(BUFFERS, 7, false), (BUFFERS + 7, 5, false)]);
-        assert_eq!(process(&mut console, TRANSMIT, &mut ring), Ok(true));
+        assert!(
+            process(&mut console, TRANSMIT, &mut ring)
+                .unwrap()
+                .wants_interrupt
+        );
         assert_eq!(console.output, b"hello, world");
         assert_eq!(ring.used(), [(0, 0)]);
     }
@@ -150,9 +164,17 @@ mod tests {
     fn input_waits_for_buffers() {
         let (mut console, mut ring) = (Console::new(Vec::new()), TestRing::new());
         assert_eq!(console.offer(b"abcdef"), 6);
-        assert_eq!(process(&mut console, RECEIVE, &mut ring), Ok(false));
+        assert!(
+            !process(&mut console, RECEIVE, &mut ring)
+                .unwrap()
+                .wants_interrupt
+        );
         ring.add(&[(BUFFERS, 4, true)]);
-        assert_eq!(process(&mut console, RECEIVE, &mut ring), Ok(true));
+        assert!(
+            process(&mut console, RECEIVE, &mut ring)
+                .unwrap()
+                .wants_interrupt
+        );
         assert!(!console.is_idle());
         ring.add(&[(BUFFERS + 4, 4, true)]);
         process(&mut console, RECEIVE, &mut ring).unwrap();

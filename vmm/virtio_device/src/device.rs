@@ -26,6 +26,16 @@ impl fmt::Display for QueueFault {
 
 impl std::error::Error for QueueFault {}
 
+/// What came of working on a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Served {
+    /// Buffers were used, and the driver wants an interrupt for it.
+    pub wants_interrupt: bool,
+    /// There may be more requests: the device stopped so that a driver that
+    /// is never done does not keep its monitor from everything else.
+    pub has_more: bool,
+}
+
 /// A virtio device, apart from any transport.
 ///
 /// Order of calls: `features`, `queue_sizes` and the configuration may be
@@ -46,8 +56,7 @@ pub trait VirtioDevice: Send {
     /// The driver is ready and chose these features.
     fn activate(&mut self, _features: u64) {}
     /// Works on queue `index`, which the driver notified, or which the device
-    /// has something for. Returns whether buffers were used and the driver
-    /// wants an interrupt for it.
+    /// has something for. It serves at most about one ring full at a time.
     ///
     /// # Errors
     /// The guest broke the rules; the transport then asks for a reset.
@@ -56,7 +65,7 @@ pub trait VirtioDevice: Send {
         index: usize,
         queue: &mut VirtQueue,
         memory: &GuestMemory,
-    ) -> Result<bool, QueueFault>;
+    ) -> Result<Served, QueueFault>;
     /// Forgets everything that a driver set.
     fn reset(&mut self) {}
 }

@@ -13,7 +13,7 @@ pub mod queue;
 pub mod test_ring;
 
 pub use buffer::Buffer;
-pub use device::{QueueFault, VirtioDevice};
+pub use device::{QueueFault, Served, VirtioDevice};
 pub use queue::{Chain, VirtQueue};
 
 /// Guest memory as devices see it.

@@ -1,7 +1,7 @@
 //! One queue of a device: [`VirtQueue`], around `virtio-queue`'s split ring,
 //! and [`Chain`], one request of the driver.
 
-use crate::{Buffer, GuestMemory, QueueFault};
+use crate::{Buffer, GuestMemory, QueueFault, Served};
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
 
 /// A request: what the device reads, and what it may write.
@@ -109,8 +109,8 @@ impl VirtQueue {
             .map_err(|_| QueueFault::Ring)
     }
 
-    /// Serves every request with `serve`, which returns the bytes written,
-    /// and says whether the driver wants an interrupt.
+    /// Serves requests with `serve`, which returns the bytes written, until
+    /// there are none or as many as the ring holds were served.
     ///
     /// # Errors
     /// The ring or a request breaks the rules.
@@ -118,21 +118,28 @@ impl VirtQueue {
         &mut self,
         memory: &GuestMemory,
         mut serve: impl FnMut(&Chain<'_>) -> u32,
-    ) -> Result<bool, QueueFault> {
-        let mut used = false;
+    ) -> Result<Served, QueueFault> {
+        let budget = self.ring.size();
+        let mut used = 0;
         loop {
             self.ring
                 .disable_notification(memory)
                 .map_err(|_| QueueFault::Ring)?;
-            while let Some(chain) = self.pop(memory)? {
+            while used < budget
+                && let Some(chain) = self.pop(memory)?
+            {
                 let written = serve(&chain);
                 self.push(memory, chain.head, written)?;
-                used = true;
+                used += 1;
             }
-            if !self.enable_notification(memory)? {
+            if used == budget || !self.enable_notification(memory)? {
                 break;
             }
         }
-        Ok(used && self.wants_interrupt(memory)?)
+        let wants_interrupt = used > 0 && self.wants_interrupt(memory)?;
+        Ok(Served {
+            wants_interrupt,
+            has_more: used == budget,
+        })
     }
 }

@@ -154,7 +154,7 @@ impl TestRing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::QueueFault;
+    use crate::{QueueFault, Served};
 
     #[test]
     fn requests_are_served_in_order_and_given_back() {
@@ -167,7 +167,13 @@ mod tests {
             seen.push((chain.readable.len(), chain.writable.len()));
             chain.writable.len() as u32
         });
-        assert_eq!(interrupt, Ok(true));
+        assert_eq!(
+            interrupt,
+            Ok(Served {
+                wants_interrupt: true,
+                has_more: false
+            })
+        );
         assert_eq!(seen, [(4, 8), (0, 2)]);
         assert_eq!(ring.used(), [(0, 8), (2, 2)]);
     }
@@ -191,6 +197,32 @@ mod tests {
         ring.set_available(TestRing::SIZE + 1);
         let memory = ring.memory.clone();
         assert_eq!(ring.queue.serve_all(&memory, |_| 0), Err(QueueFault::Ring));
+    }
+
+    #[test]
+    fn a_driver_that_is_never_done_is_left_after_one_ring_full() {
+        let mut ring = TestRing::new();
+        for _ in 0..TestRing::SIZE {
+            ring.add(&[(BUFFERS, 1, true)]);
+        }
+        let memory = ring.memory.clone();
+        let served = ring.queue.serve_all(&memory, |_| 1).unwrap();
+        assert_eq!(
+            served,
+            Served {
+                wants_interrupt: true,
+                has_more: true
+            }
+        );
+        ring.add(&[(BUFFERS, 1, true)]);
+        let served = ring.queue.serve_all(&memory, |_| 1).unwrap();
+        assert_eq!(
+            served,
+            Served {
+                wants_interrupt: true,
+                has_more: false
+            }
+        );
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub trait Attachment: Send {
     fn set_message(&mut self, vector: u16, message: MsiMessage);
     /// Send a vector's message.
     fn send(&mut self, vector: u16);
+    /// Ring a queue's doorbell, as the driver would: there is more to do.
+    fn ring(&mut self, queue: usize);
     /// Drive the interrupt pin.
     fn set_pin(&mut self, level: bool);
     /// The doorbells are at this address, or nowhere.
@@ -196,8 +198,14 @@ impl<D: VirtioDevice, A: Attachment> VirtioPci<D, A> {
             return;
         };
         match self.device.process(index, queue, &self.memory) {
-            Ok(true) => self.interrupt(self.common.queue_vectors[index], ISR_QUEUE),
-            Ok(false) => {}
+            Ok(served) => {
+                if served.wants_interrupt {
+                    self.interrupt(self.common.queue_vectors[index], ISR_QUEUE);
+                }
+                if served.has_more {
+                    self.attachment.ring(index);
+                }
+            }
             Err(_) => self.fail(),
         }
     }

@@ -4,7 +4,7 @@ use pci::MsiMessage;
 use proptest::prelude::*;
 use virtio_device::device::read_config_bytes;
 use virtio_device::test_ring::{BUFFERS, MEMORY_LEN, TestRing};
-use virtio_device::{GuestMemory, QueueFault, VirtQueue, VirtioDevice};
+use virtio_device::{GuestMemory, QueueFault, Served, VirtQueue, VirtioDevice};
 
 /// A device that gives every buffer back, full.
 #[derive(Default)]
@@ -33,7 +33,7 @@ impl VirtioDevice for Echo {
         _: usize,
         queue: &mut VirtQueue,
         memory: &GuestMemory,
-    ) -> Result<bool, QueueFault> {
+    ) -> Result<Served, QueueFault> {
         queue.serve_all(memory, |chain| chain.writable.len() as u32)
     }
 }
@@ -41,6 +41,7 @@ impl VirtioDevice for Echo {
 #[derive(Default)]
 struct Wires {
     sent: Vec<u16>,
+    rung: Vec<usize>,
     messages: Vec<(u16, MsiMessage)>,
     pin: bool,
     doorbells: Option<u64>,
@@ -52,6 +53,9 @@ impl Attachment for Wires {
     }
     fn send(&mut self, vector: u16) {
         self.sent.push(vector);
+    }
+    fn ring(&mut self, queue: usize) {
+        self.rung.push(queue);
     }
     fn set_pin(&mut self, level: bool) {
         self.pin = level;
@@ -227,6 +231,18 @@ fn a_ring_outside_of_memory_is_not_used() {
     write(&mut function, COMMON + 0x14, 15, 1);
     assert_eq!(status(&mut function), 15 | 64);
     assert_eq!(function.device().activations, 0);
+}
+
+#[test]
+fn a_full_ring_rings_again() {
+    let mut ring = TestRing::new();
+    let mut function = function(&ring);
+    start(&mut function, &ring);
+    for _ in 0..TestRing::SIZE {
+        ring.add(&[(BUFFERS, 8, true)]);
+    }
+    write(&mut function, DOORBELLS, 0, 2);
+    assert_eq!(function_wires(&function).rung, [0]);
 }
 
 #[test]

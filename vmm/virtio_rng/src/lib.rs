@@ -4,7 +4,7 @@
 
 use std::io::Read;
 use virtio_bindings::virtio_ids::VIRTIO_ID_RNG;
-use virtio_device::{Chain, GuestMemory, QueueFault, VirtQueue, VirtioDevice};
+use virtio_device::{Chain, GuestMemory, QueueFault, Served, VirtQueue, VirtioDevice};
 
 /// Entries of the queue.
 pub const QUEUE_SIZE: u16 = 8;
@@ -56,7 +56,7 @@ impl<R: Read + Send> VirtioDevice for VirtioRng<R> {
         _index: usize,
         queue: &mut VirtQueue,
         memory: &GuestMemory,
-    ) -> Result<bool, QueueFault> {
+    ) -> Result<Served, QueueFault> {
         queue.serve_all(memory, |chain| self.serve(chain))
     }
 }
@@ -71,7 +71,7 @@ mod tests {
     fn process(
         rng: &mut VirtioRng<impl Read + Send>,
         ring: &mut TestRing,
-    ) -> Result<bool, QueueFault> {
+    ) -> Result<Served, QueueFault> {
         let memory = ring.memory.clone();
         rng.process(0, &mut ring.queue, &memory)
     }
@@ -81,9 +81,10 @@ mod tests {
         let mut ring = TestRing::new();
         ring.add(&[(BUFFERS, 5, true), (BUFFERS + 8, 3, true)]);
         ring.add(&[(BUFFERS, 0x8000, true)]);
-        assert_eq!(
-            process(&mut VirtioRng::new(std::io::repeat(0x5A)), &mut ring),
-            Ok(true)
+        assert!(
+            process(&mut VirtioRng::new(std::io::repeat(0x5A)), &mut ring)
+                .unwrap()
+                .wants_interrupt
         );
         assert_eq!(ring.used(), [(0, 8), (2, REQUEST_MAX as u32)]);
         assert_eq!(

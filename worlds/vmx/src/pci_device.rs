@@ -123,6 +123,13 @@ impl Attachment for Wires {
         }
     }
 
+    fn ring(&mut self, queue: usize) {
+        if let Some(event) = self.doorbells.get(queue) {
+            // A full counter is as loud as it gets.
+            let _ = event.write(1);
+        }
+    }
+
     fn set_pin(&mut self, level: bool) {
         let number = self.slot.number;
         let result = self

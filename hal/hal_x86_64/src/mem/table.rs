@@ -230,18 +230,24 @@ pub(crate) unsafe fn first_leaf(root: u64, start: u64, end: u64) -> Option<u64> 
     let mut address = start;
     while address < end {
         // SAFETY: passed on.
-        match unsafe { leaf_table(root, address) } {
-            Ok(leaves) => {
-                let place = index(address, LEAF);
-                if place.is_multiple_of(LINE) && is_clear(&leaves[place..place + LINE]) {
-                    address += LINE as u64 * span(LEAF);
-                } else if leaves[place].load(Ordering::Relaxed) == 0 {
-                    address += span(LEAF);
-                } else {
-                    return Some(address);
-                }
+        let leaves = match unsafe { leaf_table(root, address) } {
+            Ok(leaves) => leaves,
+            Err(next) => {
+                address = next?;
+                continue;
             }
-            Err(next) => address = next?,
+        };
+        // To the end of this table, without asking for it again.
+        let behind = (address & !(span(LEAF + 1) - 1)) + span(LEAF + 1);
+        while address < behind {
+            let place = index(address, LEAF);
+            if place.is_multiple_of(LINE) && is_clear(&leaves[place..place + LINE]) {
+                address += LINE as u64 * span(LEAF);
+            } else if leaves[place].load(Ordering::Relaxed) == 0 {
+                address += span(LEAF);
+            } else {
+                return (address < end).then_some(address);
+            }
         }
     }
     None

@@ -4,11 +4,11 @@
 //! bytes survive their sender. [`address`] finds sockets by name, [`stream`] and
 //! [`packet`] move data, [`connect`] makes connections, [`options`] is the rest.
 //!
-//! A socket that lies unread in its own queue (sent to itself by `SCM_RIGHTS`)
-//! keeps itself alive.
+//! [`in_flight`] finds sockets that only lie in each other's queues.
 
 mod address;
 mod connect;
+mod in_flight;
 mod options;
 mod packet;
 mod port;
@@ -355,6 +355,7 @@ impl Socket for UnixSocket {
         if flags & MSG_OOB != 0 {
             return Err(Errno::EOPNOTSUPP);
         }
+        in_flight::admit(&control)?;
         let sender = address::owner_of(caller);
         if let Some(claimed) = control.credentials
             && claimed != sender

@@ -1,6 +1,7 @@
 //! Messages: of datagram sockets and of connections that keep their boundaries.
 
 use super::connect::wait_error;
+use super::in_flight::InFlight;
 use super::port::{PACKET_CAPACITY, Packet, Port};
 use super::{Kind, UnixSocket};
 use abi::Errno;
@@ -34,7 +35,7 @@ impl UnixSocket {
         let mut packet = Some(Packet {
             data: bytes,
             from: self.port.name(),
-            control,
+            control: InFlight::new(control, to),
             charge,
         });
         let mut push = || {
@@ -115,9 +116,7 @@ impl UnixSocket {
             received.from = Some(packet.from.clone());
         }
         if flags & MSG_PEEK != 0 {
-            let control = &packet.control;
-            let (files, credentials) = (control.files.clone(), control.credentials);
-            received.control = ControlMessages { files, credentials };
+            received.control = packet.control.copy();
             return Some(Ok(received));
         }
         let taken = inbox.packets.pop_front();
@@ -125,7 +124,7 @@ impl UnixSocket {
         port.refresh(&inbox);
         drop(inbox);
         if let Some(packet) = taken {
-            received.control = packet.control;
+            received.control = packet.control.take();
             drop(packet.charge);
         }
         port.packet_taken();

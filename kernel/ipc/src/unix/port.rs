@@ -1,6 +1,7 @@
 //! [`Port`]: where a socket receives. The socket owns it; who sends to the socket
 //! holds it too.
 
+use super::in_flight::InFlight;
 use super::{FAMILY, Kind};
 use crate::ring::Ring;
 use abi::Errno;
@@ -12,7 +13,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use pages::{Account, Charge, PAGE_SIZE};
 use sync::SpinLock;
-use vfs::{Address, ControlMessages, PollHead, Result};
+use vfs::{Address, PollHead, Result};
 use wait::{Mutex, WaitQueue};
 
 /// Bytes that a stream holds.
@@ -26,14 +27,14 @@ const MAX_PACKETS: usize = 512;
 pub(super) struct Mark {
     /// Bytes sent before it.
     pub at: u64,
-    pub control: ControlMessages,
+    pub control: InFlight,
 }
 
 /// A message that waits.
 pub(super) struct Packet {
     pub data: Vec<u8>,
     pub from: Address,
-    pub control: ControlMessages,
+    pub control: InFlight,
     pub charge: Charge,
 }
 
@@ -246,22 +247,27 @@ impl Port {
     /// The socket is gone. Returns whether anything was left unread.
     pub fn close(&self) -> bool {
         self.gone.store(true, Ordering::Release);
+        let unread = self.discard();
+        self.packet_taken();
+        unread
+    }
+
+    /// Drops what waits. Returns whether anything did.
+    pub fn discard(&self) -> bool {
         let (marks, packets, unread) = {
             let mut inbox = self.inbox.lock();
-            let unread = inbox.ring.len() > 0 || !inbox.packets.is_empty();
             let bytes = inbox.ring.len();
+            let unread = bytes > 0 || !inbox.packets.is_empty();
             inbox.ring.consume(bytes);
+            inbox.taken += bytes as u64;
             inbox.packet_bytes = 0;
-            let left = (
-                core::mem::take(&mut inbox.marks),
-                core::mem::take(&mut inbox.packets),
-            );
+            let marks = core::mem::take(&mut inbox.marks);
+            let packets = core::mem::take(&mut inbox.packets);
             self.refresh(&inbox);
-            (left.0, left.1, unread)
+            (marks, packets, unread)
         };
         // Files in flight may be the last of their kind: without locks.
         drop((marks, packets));
-        self.packet_taken();
         unread
     }
 

@@ -5,6 +5,7 @@
 
 use super::UnixSocket;
 use super::connect::wait_error;
+use super::in_flight::InFlight;
 use super::port::{Inbox, Mark, Port};
 use abi::Errno;
 use abi::event::Events;
@@ -16,14 +17,6 @@ const WRITABLE: Events = Events::OUT.union(Events::WRNORM);
 
 fn is_empty(control: &ControlMessages) -> bool {
     control.files.is_empty() && control.credentials.is_none()
-}
-
-/// What goes along, without taking it away.
-fn copy(control: &ControlMessages) -> ControlMessages {
-    ControlMessages {
-        files: control.files.clone(),
-        credentials: control.credentials,
-    }
 }
 
 impl UnixSocket {
@@ -146,10 +139,10 @@ fn take_mark(inbox: &mut Inbox, received: &mut Received, peek: bool) -> usize {
     let at_front = inbox.marks.front().is_some_and(|mark| mark.at == here);
     if at_front && peek {
         if let Some(mark) = inbox.marks.front() {
-            received.control = copy(&mark.control);
+            received.control = mark.control.copy();
         }
     } else if at_front && let Some(mark) = inbox.marks.pop_front() {
-        received.control = mark.control;
+        received.control = mark.control.take();
     }
     let next = inbox.marks.iter().find(|mark| mark.at > here);
     next.map_or(usize::MAX, |mark| (mark.at - here) as usize)
@@ -179,6 +172,7 @@ fn push(
     if result.is_ok()
         && let Some(control) = control.take()
     {
+        let control = InFlight::new(control, peer);
         inbox.marks.push_back(Mark { at, control });
     }
     peer.refresh_bytes(&inbox);

@@ -10,18 +10,28 @@ use anyhow::{Result, bail};
 use qemu::{Accelerator, Machine, Verdict};
 
 use super::ByName;
-use crate::boot_archive::GUEST_CLOCK;
+use super::op_counter::{self, Span};
+use super::programs::{Place, Program};
+use crate::boot_archive;
 use crate::build::Built;
 use crate::house::House;
 use crate::peer::Peer;
 use crate::setup::debian_kernel::DebianKernel;
+use crate::worlds::{Kind, World};
 
+/// The unit of executions by kind.
+pub const PER_OPERATION: &str = "per operation";
 /// How long a run may take.
 const LIMIT: Duration = Duration::from_secs(900);
 /// What the issue measures with.
-const MEMORY_MIB: u32 = 2048;
-/// What a line of ours begins with.
+pub const MEMORY_MIB: u32 = 2048;
+/// What a line of ours begins with: a figure, or the name of a span for the plugin.
 const MARK: &str = "BENCH ";
+const SPAN: &str = "SPAN ";
+/// What the guest has whose boot is measured.
+const GUEST_MEMORY_MIB: u32 = 128;
+/// Where a bzImage that a boot loader has loaded begins.
+const KERNEL_ENTRY: &str = "0x100000";
 
 /// A measured value.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,43 +55,128 @@ impl Measurement {
     }
 }
 
-/// The machine that runs a program on Alster.
-pub fn on_alster(house: &House, built: &Built, program: &str) -> Machine {
-    // The clock is the first command of the host's shell.
-    let words = if program == GUEST_CLOCK {
-        format!("verdict init=/bin/sh -- -c /bench/{program}")
-    } else {
-        format!("verdict init=/bench/{program}")
-    };
-    let machine = Machine::new(&built.kernel.elf)
-        .initrd(&built.archive)
-        .append(&words);
-    counting(machine).log(&house.built(&format!("bench/alster-{program}.log")))
+/// Runs a program on Alster.
+pub fn on_alster(
+    house: &House,
+    built: &Built,
+    program: &Program,
+    plugin: &Path,
+) -> Result<Measured> {
+    let name = format!("alster-{}", program.name);
+    let machine = alster_machine(house, built, program)?;
+    counted(house, machine, &name, plugin, program.counting)
 }
 
-/// The machine that runs it on Linux.
-pub fn on_peer(house: &House, peer: &Peer, program: &str, words: &str) -> Machine {
-    let machine = peer.machine(&format!("{words} -- /bench/{program}"));
-    counting(machine).log(&house.built(&format!("bench/linux-{words}-{program}.log")))
+/// Runs it on Linux.
+pub fn on_peer(
+    house: &House,
+    peer: &Peer,
+    program: &Program,
+    words: &str,
+    plugin: &Path,
+) -> Result<Measured> {
+    let machine = peer
+        .machine(&format!("{words} -- /bench/{}", program.name))
+        .memory_mib(MEMORY_MIB);
+    counted(
+        house,
+        machine,
+        &format!("linux-{words}-{}", program.name),
+        plugin,
+        program.counting,
+    )
 }
 
-/// The machine that boots a guest's kernel without any hypervisor.
-pub fn on_bare_machine(house: &House, kernel: &DebianKernel, initrd: &Path) -> Machine {
+/// Boots a guest's kernel without any hypervisor, and counts what its firmware executes before.
+pub fn on_bare_machine(
+    house: &House,
+    kernel: &DebianKernel,
+    initrd: &Path,
+    plugin: &Path,
+) -> Result<Measured> {
     let machine = Machine::new(&kernel.image)
         .initrd(initrd)
-        .append("console=ttyS0 panic=-1");
-    counting(machine).log(&house.built("bench/bare.log"))
+        .append("console=ttyS0 quiet panic=-1")
+        .memory_mib(GUEST_MEMORY_MIB);
+    let out = house.built("bench/bare.counts");
+    let machine = counting(machine).log(&house.built("bench/bare.log"));
+    let options = format!(",all=on,entry={KERNEL_ENTRY}");
+    let machine = op_counter::load(machine, plugin, &out, &options);
+    measured(&out, &run(&machine, "the bare guest")?)
+}
+
+/// Runs a program on Alster once more and counts every instruction by its address.
+pub fn places(house: &House, built: &Built, program: &Program) -> Result<Vec<Span>> {
+    let plugin = op_counter::build(house)?;
+    let out = house.built("bench/profile.counts");
+    let machine = counting(alster_machine(house, built, program)?);
+    let machine = op_counter::load(machine, &plugin, &out, ",places=on");
+    let serial = run(&machine, program.name)?;
+    op_counter::read(&out, span_names(&serial))
+}
+
+fn alster_machine(house: &House, built: &Built, program: &Program) -> Result<Machine> {
+    let path = format!("/bench/{}", program.name);
+    let (archive, words) = match program.place {
+        Place::First => (built.archive.clone(), format!("verdict init={path}")),
+        Place::Shell => {
+            let is_shipped =
+                |world: &&World| world.kind == Kind::Product || world.name == program.name;
+            let worlds: Vec<&World> = built.worlds.iter().filter(is_shipped).collect();
+            let archive =
+                boot_archive::build_lean(house, "boot-shell.cpio", &worlds, &built.kernel.symbols)?;
+            (archive, format!("verdict init=/bin/sh -- -c {path}"))
+        }
+    };
+    let machine = Machine::new(&built.kernel.elf)
+        .initrd(&archive)
+        .append(&words);
+    Ok(machine.memory_mib(MEMORY_MIB))
+}
+
+/// Runs it with the plugin.
+fn counted(
+    house: &House,
+    machine: Machine,
+    name: &str,
+    plugin: &Path,
+    options: &str,
+) -> Result<Measured> {
+    let out = house.built(&format!("bench/{name}.counts"));
+    let machine = counting(machine).log(&house.built(&format!("bench/{name}.log")));
+    let machine = op_counter::load(machine, plugin, &out, options);
+    measured(&out, &run(&machine, name)?)
+}
+
+/// What was printed and, for the figures of VMs, executions by kind.
+fn measured(counts: &Path, serial: &str) -> Result<Measured> {
+    let mut measured = parse(serial);
+    for span in op_counter::read(counts, span_names(serial))? {
+        if !span.name.starts_with("sys.") {
+            measured.extend(by_kind(&span));
+        }
+    }
+    Ok(measured)
+}
+
+fn by_kind(span: &Span) -> impl Iterator<Item = (String, Measurement)> {
+    span.kinds.iter().map(|(kind, count)| {
+        let share = *count as f64 / span.operations as f64;
+        // A round's own entry and exit, and a tick, are no part of an operation.
+        let rounded = (share * 10.0).round() / 10.0;
+        (
+            format!("{}.{kind}", span.name),
+            Measurement::new(rounded, PER_OPERATION),
+        )
+    })
 }
 
 fn counting(machine: Machine) -> Machine {
-    machine
-        .cpus(1)
-        .memory_mib(MEMORY_MIB)
-        .accelerator(Accelerator::Icount)
+    machine.cpus(1).accelerator(Accelerator::Icount)
 }
 
-/// Runs a machine to its end and reads what it measured.
-pub fn run(machine: &Machine, what: &str) -> Result<Measured> {
+/// Runs a machine to its end; returns what it printed.
+fn run(machine: &Machine, what: &str) -> Result<String> {
     let mut running = machine.start()?;
     let Some(ending) = running.wait(LIMIT)? else {
         bail!(
@@ -94,7 +189,16 @@ pub fn run(machine: &Machine, what: &str) -> Result<Measured> {
         // One program that fails costs its own figures, which are then reported as missed.
         eprintln!("    {what} ended with: {}", ending.verdict);
     }
-    Ok(parse(&ending.serial))
+    Ok(ending.serial)
+}
+
+/// Reads the lines `SPAN name operations`, in order.
+fn span_names(serial: &str) -> Vec<(String, u64)> {
+    let read = |line: &str| {
+        let (name, operations) = line.trim().strip_prefix(SPAN)?.split_once(' ')?;
+        Some((name.to_owned(), operations.parse().ok()?))
+    };
+    serial.lines().filter_map(read).collect()
 }
 
 /// Reads the lines `BENCH name value unit`.
@@ -112,6 +216,13 @@ fn parse(serial: &str) -> Measured {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_are_named_in_order() {
+        let text = "SPAN exit.out 1000\r\nBENCH exit.out 9 instructions\nSPAN exit.in 7\n";
+        let expected = [("exit.out".to_owned(), 1000), ("exit.in".to_owned(), 7)];
+        assert_eq!(span_names(text), expected);
+    }
 
     #[test]
     fn lines_are_read_and_others_passed_over() {

@@ -1,19 +1,25 @@
 //! `cargo xtask bench`: the figures of SPECIFICATION.md, here and on Linux with KVM.
 //!
 //! Programs of `bench/` run in emulated machines that count instructions, one CPU each, and print lines
-//! `BENCH name value unit`. The same binaries run on Alster and on the peer. `figures` holds the bars and what is
-//! derived from several runs; the result is a table for people and `target/bench.json` for programs.
+//! `BENCH name value unit`. The same binaries run on Alster and on the peer. `programs` says which measures what,
+//! `figures` holds the bars and what is derived from several runs, `op_counter` counts kinds of instructions,
+//! `profile` functions; the result is a table for people and `target/bench.json` for programs.
 
 mod figures;
 mod measurement;
+mod op_counter;
+mod profile;
+mod programs;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use crate::arguments::BenchOptions;
 use crate::build::{self, Built};
 use crate::command::step;
 use crate::house::{House, write_if_changed};
@@ -22,16 +28,30 @@ use crate::worlds::Kind;
 use crate::{boot_archive, peer};
 use figures::Figure;
 use measurement::{Measured, Measurement};
+use programs::{PROGRAMS, Program};
 
-/// Measures everything, prints the table and writes the file.
-pub fn bench(house: &House) -> Result<ExitCode> {
+/// Measures what was asked for, prints the table and writes the file.
+pub fn bench(house: &House, options: &BenchOptions) -> Result<ExitCode> {
     packages::qemu()?;
     let built = build::all(house, build::Purpose::Bench)?;
-    let sources = measure(house, &built)?;
-    let figures = figures::figures(&sources);
-    print!("{}", table(&figures));
+    if let Some(figure) = &options.profile {
+        profile::profile(house, &built, figure)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let sources = measure(house, &built, options)?;
+    let figures = figures::figures(&sources, &options.names);
+    print!("{}{}", table(&figures), kinds_table(&figures));
+    if let Some(bare) = sources.bare.get(figures::EXECUTED) {
+        println!(
+            "the guest's kernel on a bare q35: {:.0} instructions to process 1",
+            bare.value
+        );
+    }
+    // What was not asked for stays as it was.
     let file = house.built("bench.json");
-    let text = serde_json::to_string_pretty(&to_json(&figures)).context("Cannot write JSON")?;
+    let old = fs::read_to_string(&file).unwrap_or_default();
+    let all = merged(&old, to_json(&figures));
+    let text = serde_json::to_string_pretty(&all).context("Cannot write JSON")?;
     write_if_changed(&file, format!("{text}\n").as_bytes())?;
     println!("written to {}", file.display());
     let missed = figures.iter().filter(|figure| figure.is_missed()).count();
@@ -55,23 +75,25 @@ struct Sources {
     bare: Measured,
 }
 
-fn measure(house: &House, built: &Built) -> Result<Sources> {
-    let programs = built.programs(Kind::Bench);
+fn measure(house: &House, built: &Built, options: &BenchOptions) -> Result<Sources> {
     let mut sources = Sources::default();
-    sources.alster.insert(
-        "size.image".into(),
-        Measurement::new(image_size(built)?, "MiB"),
-    );
+    if programs::is_named("size.image", &options.names) {
+        let size = Measurement::new(image_size(built)?, "MiB");
+        sources.alster.insert("size.image".into(), size);
+    }
+    let wanted = |program: &&Program| program.is_wanted(&options.names);
+    let programs: Vec<&Program> = PROGRAMS.iter().filter(wanted).collect();
     if programs.is_empty() {
-        step("There are no programs in bench/ yet: only sizes are measured");
         return Ok(sources);
     }
+    let plugin = op_counter::build(house)?;
     for program in &programs {
-        step(&format!("Measuring {program} on Alster"));
-        let machine = measurement::on_alster(house, built, program);
-        sources
-            .alster
-            .extend(measurement::run(&machine, &format!("{program} on Alster"))?);
+        step(&format!("Measuring {} on Alster", program.name));
+        let measured = measurement::on_alster(house, built, program, &plugin)?;
+        sources.alster.extend(measured);
+    }
+    if options.alone {
+        return Ok(sources);
     }
     let linux = peer::build(house, &built.worlds)?;
     for (words, target) in [
@@ -79,23 +101,31 @@ fn measure(house: &House, built: &Built) -> Result<Sources> {
         ("mitigations=auto", &mut sources.peer_defaults),
     ] {
         for program in &programs {
-            step(&format!("Measuring {program} on Linux with {words}"));
-            let machine = measurement::on_peer(house, &linux, program, words);
-            target.extend(measurement::run(&machine, &format!("{program} on Linux"))?);
+            step(&format!("Measuring {} on Linux with {words}", program.name));
+            target.extend(measurement::on_peer(
+                house, &linux, program, words, &plugin,
+            )?);
         }
     }
-    if let Some(clock) = built
-        .worlds
+    if programs
         .iter()
-        .find(|w| w.name == boot_archive::GUEST_CLOCK)
+        .any(|program| program.measures("boot.guest"))
     {
         step("Measuring the guest's kernel on the bare machine");
-        let kernel = debian_kernel::fetch(house, debian_kernel::Flavour::Cloud)?;
-        let initrd = boot_archive::bench_initrd(house, &kernel, clock)?;
-        let machine = measurement::on_bare_machine(house, &kernel, &initrd);
-        sources.bare = measurement::run(&machine, "the bare guest")?;
+        sources.bare = bare(house, built, &plugin)?;
     }
     Ok(sources)
+}
+
+fn bare(house: &House, built: &Built, plugin: &Path) -> Result<Measured> {
+    let clock = built
+        .worlds
+        .iter()
+        .find(|world| world.name == boot_archive::GUEST_CLOCK);
+    let clock = clock.context("The program that reads a guest's clock was not built")?;
+    let kernel = debian_kernel::fetch(house, debian_kernel::Flavour::Cloud)?;
+    let initrd = boot_archive::bench_initrd(house, &kernel, clock)?;
+    measurement::on_bare_machine(house, &kernel, &initrd, plugin)
 }
 
 /// What is booted, in MiB, without what is Debian's.
@@ -115,7 +145,19 @@ fn image_size(built: &Built) -> Result<f64> {
     Ok(bytes as f64 / f64::from(1 << 20))
 }
 
-fn to_json(figures: &[Figure]) -> Value {
+/// The figures of an older file with the new ones in their places.
+fn merged(old: &str, new: Vec<Value>) -> Value {
+    let mut all: Vec<Value> = serde_json::from_str(old).unwrap_or_default();
+    for figure in new {
+        match all.iter_mut().find(|other| other["name"] == figure["name"]) {
+            Some(place) => *place = figure,
+            None => all.push(figure),
+        }
+    }
+    Value::Array(all)
+}
+
+fn to_json(figures: &[Figure]) -> Vec<Value> {
     let each = figures.iter().map(|figure| {
         json!({
             "name": figure.name,
@@ -125,7 +167,7 @@ fn to_json(figures: &[Figure]) -> Value {
             "peer_value": figure.peer_value,
         })
     });
-    Value::Array(each.collect())
+    each.collect()
 }
 
 fn table(figures: &[Figure]) -> String {
@@ -138,7 +180,7 @@ fn table(figures: &[Figure]) -> String {
         Some(value) if value.fract() == 0.0 || value >= 1000.0 => format!("{value:.0}"),
         Some(value) => format!("{value:.2}"),
     };
-    for figure in figures {
+    for figure in figures.iter().filter(|figure| figure.bar.is_some()) {
         let mark = if figure.is_missed() { "MISSED" } else { "" };
         text.push_str(&format!(
             "{:<28} {:>12} {:>12} {:>12} {:>12}  {:<14} {mark}\n",
@@ -153,12 +195,47 @@ fn table(figures: &[Figure]) -> String {
     text
 }
 
+/// How often an operation executes what icount prices too low: here / on Linux without mitigations.
+fn kinds_table(figures: &[Figure]) -> String {
+    let mut text = String::new();
+    let count = |value: Option<f64>| value.map_or("-".to_owned(), |value| value.to_string());
+    for figure in figures
+        .iter()
+        .filter(|figure| figure.unit == measurement::PER_OPERATION)
+    {
+        let Some((name, kind)) = figure.name.rsplit_once('.') else {
+            continue;
+        };
+        if !text.contains(&format!("\n{name}:")) {
+            text.push_str(&format!("\n{name}:"));
+        }
+        let (ours, theirs) = (count(figure.value), count(figure.peer_value));
+        text.push_str(&format!(" {kind} {ours}/{theirs}"));
+    }
+    match text.as_str() {
+        "" => text,
+        _ => format!("executed by an operation, here / on Linux:{text}\n"),
+    }
+}
+
 /// By name: what the figures are looked up in.
 type ByName<T> = BTreeMap<String, T>;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_of_the_figures_leaves_the_others() {
+        let old = r#"[{"name": "a", "value": 1}, {"name": "b", "value": 2}]"#;
+        let all = merged(
+            old,
+            vec![json!({"name": "b", "value": 3}), json!({"name": "c"})],
+        );
+        let expected = json!([{"name": "a", "value": 1}, {"name": "b", "value": 3}, {"name": "c"}]);
+        assert_eq!(all, expected);
+        assert_eq!(merged("no JSON", Vec::new()), json!([]));
+    }
 
     #[test]
     fn the_file_has_what_was_promised() {
@@ -170,10 +247,10 @@ mod tests {
             peer_value: Some(2717.0),
             peer_defaults: None,
         };
-        let expected = json!([{
+        let expected = vec![json!({
             "name": "exit.cpuid", "unit": "instructions",
             "value": 480.0, "bar": 500.0, "peer_value": 2717.0,
-        }]);
+        })];
         assert_eq!(to_json(std::slice::from_ref(&figure)), expected);
         let text = table(&[figure]);
         assert!(

@@ -39,9 +39,13 @@ pub fn nextest(house: &House) -> Result<PathBuf> {
     if !own.is_file() {
         timed("Building cargo-nextest (some minutes, once)", || {
             let mut command = program("cargo");
-            command.args(["install", "--locked", "--quiet", "cargo-nextest", "--root"]);
-            command.arg(house.built("tools")).arg("--target-dir");
-            command.arg(house.built("tools/build"));
+            command.args(["install", "--locked", "--quiet", "cargo-nextest"]);
+            // It need not update itself, and need not be fast: half the time to build.
+            command.args(["--no-default-features", "--features=default-no-update"]);
+            command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
+            command.env("CARGO_PROFILE_RELEASE_LTO", "off");
+            command.arg("--root").arg(house.built("tools"));
+            command.arg("--target-dir").arg(house.built("tools/build"));
             run(&mut command)
         })?;
     }

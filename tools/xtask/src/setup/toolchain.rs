@@ -89,6 +89,13 @@ impl Compiler {
     pub fn cargo(&self) -> Command {
         let mut command = program(&self.cargo);
         command.env("RUSTC", &self.rustc);
+        // cargo looks for its subcommands in PATH: they must be those of this compiler.
+        let own = self.rustc.parent().map(Path::to_owned);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = own.into_iter().chain(std::env::split_paths(&path));
+        if let Ok(path) = std::env::join_paths(folders) {
+            command.env("PATH", path);
+        }
         command
     }
 
@@ -127,7 +134,8 @@ impl BareToolchain {
 
     /// Whether clippy came with this compiler.
     pub fn has_clippy(&self) -> bool {
-        output(self.compiler.cargo().args(["clippy", "--version"])).is_ok()
+        let driver = self.compiler.rustc.with_file_name("clippy-driver");
+        driver.is_file() && output(self.compiler.cargo().args(["clippy", "--version"])).is_ok()
     }
 
     /// One line for a person.

@@ -36,12 +36,12 @@ pub fn test(house: &House, options: &TestOptions) -> Result<ExitCode> {
             ExitCode::FAILURE
         });
     }
-    let (passed, failed) = machine_tests(house, &options.names).unwrap_or_else(|error| {
+    let (passed, failed) = machine_tests(house, options).unwrap_or_else(|error| {
         // What could not be built or started is a failure of every test.
         eprintln!("xtask: {error:#}");
         (
             0,
-            chosen(&options.names, &[])
+            chosen(options, &[])
                 .into_iter()
                 .map(|test| test.name)
                 .collect(),
@@ -63,10 +63,10 @@ pub fn test(house: &House, options: &TestOptions) -> Result<ExitCode> {
 }
 
 /// Builds and runs the QEMU tests: how many passed, and the names of those that failed.
-fn machine_tests(house: &House, names: &[String]) -> Result<(usize, Vec<String>)> {
+fn machine_tests(house: &House, options: &TestOptions) -> Result<(usize, Vec<String>)> {
     packages::qemu()?;
     let built = build::all(house, build::Purpose::Test)?;
-    let tests = chosen(names, &built.programs(Kind::Test));
+    let tests = chosen(options, &built.programs(Kind::Test));
     let on_linux = tests.iter().any(|test| test.host == Host::Linux);
     let peer = if on_linux {
         Some(peer::build(house, &built.worlds)?)
@@ -82,9 +82,14 @@ fn machine_tests(house: &House, names: &[String]) -> Result<(usize, Vec<String>)
 }
 
 /// The rows that were asked for.
-fn chosen(names: &[String], programs: &[String]) -> Vec<MachineTest> {
-    let rows = table::rows(programs).into_iter();
-    rows.filter(|test| is_chosen(&test.name, names)).collect()
+fn chosen(options: &TestOptions, programs: &[String]) -> Vec<MachineTest> {
+    let rows = if options.on_peer {
+        table::rows_on_linux(programs)
+    } else {
+        table::rows(programs)
+    };
+    let is_wanted = |test: &MachineTest| is_chosen(&test.name, &options.names);
+    rows.into_iter().filter(is_wanted).collect()
 }
 
 fn is_chosen(name: &str, wanted: &[String]) -> bool {

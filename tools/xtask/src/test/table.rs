@@ -120,6 +120,16 @@ pub fn rows(programs: &[String]) -> Vec<MachineTest> {
     rows
 }
 
+/// One row for each of `programs`, on Linux: whether the tests themselves are right about what they expect.
+pub fn rows_on_linux(programs: &[String]) -> Vec<MachineTest> {
+    let row = |program: &String| {
+        let name = format!("{program}_on_linux");
+        let test = MachineTest::new(&name).host(Host::Linux);
+        test.append(&format!("-- /tests/{program}"))
+    };
+    programs.iter().map(row).collect()
+}
+
 /// A person lands in the demo VM, leaves it for the host's shell, comes back, presses its power button, and
 /// switches the host off.
 const OPERATOR: [Line; 18] = [
@@ -212,6 +222,15 @@ mod tests {
         assert_eq!(row.append, "verdict init=/tests/pipes");
         assert_eq!(row.verdict, Verdict::Success);
         assert_eq!(rows.len(), fixed().len() + 2);
+    }
+
+    #[test]
+    fn programs_run_on_linux_as_a_command() {
+        let rows = rows_on_linux(&["pipes".to_owned()]);
+        assert_eq!(
+            (rows[0].host, rows[0].append.as_str()),
+            (Host::Linux, "-- /tests/pipes")
+        );
     }
 
     #[test]
