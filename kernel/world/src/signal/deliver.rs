@@ -53,6 +53,7 @@ fn act_by_default(context: &mut Context<'_>, info: SigInfo, resumptions: u32) {
     match default_of(info.signal) {
         Default::Ignore | Default::Continue => {}
         Default::End if process.pid() == 1 && info.code <= 0 => {}
+        Default::Stop if process.pid() == 1 => {}
         Default::End => exit::end_process(&process, Status::Killed(info.signal)),
         Default::Stop => {
             // An orphaned group has nobody to wake it (POSIX 2.4.3).

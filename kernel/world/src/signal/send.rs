@@ -47,7 +47,8 @@ pub(crate) fn send_to_process(process: &Arc<Process>, info: SigInfo) -> Result<(
     // Process 1 is asked, not made: what it has no handler for does nothing.
     let handler = process.actions.lock().get(info.signal).handler;
     let spared = process.pid() == 1 && handler == 0;
-    if spared || !is_blocked && process.actions.lock().ignores(info.signal) {
+    // What is blocked is kept all the same: it may be waited for.
+    if !is_blocked && (spared || process.actions.lock().ignores(info.signal)) {
         return Ok(());
     }
     if !process.pending.lock().add(info) {
