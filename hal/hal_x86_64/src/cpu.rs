@@ -112,7 +112,12 @@ unsafe fn install(block: &'static CpuLocal) {
     block.this.set(block);
     // SAFETY: the block is this CPU's alone.
     unsafe {
-        gdt::load(block.gdt.get(), block.state.get(), block.stacks.get());
+        gdt::load(
+            block.gdt.get(),
+            block.state.get(),
+            block.stacks.get(),
+            block as *const CpuLocal as u64,
+        );
         registers::wrmsr(GS_BASE, block as *const CpuLocal as u64);
         registers::wrmsr(registers::KERNEL_GS_BASE, 0);
     }
