@@ -4,7 +4,7 @@
 
 use crate::asid::{AsidPool, Taken};
 use crate::detect::{Features, Unavailable, detect};
-use crate::instruction::{rdmsr, wrmsr, xgetbv};
+use crate::instruction::{rdmsr, vmsave, wrmsr, xgetbv};
 use crate::permission_map::{self, MSR_MAP_SIZE, PORT_MAP_SIZE};
 use core::cell::Cell;
 use hal::mem::{Account, Frame, OutOfMemory};
@@ -47,6 +47,8 @@ pub(crate) struct Host {
 pub enum EnableError {
     /// The hardware cannot.
     Unavailable(Unavailable),
+    /// No XSAVE, with which a guest's extended state is kept apart.
+    NoXsave,
     /// No memory for its pages.
     OutOfMemory,
 }
@@ -61,6 +63,9 @@ impl core::fmt::Display for EnableError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             EnableError::Unavailable(reason) => reason.fmt(f),
+            EnableError::NoXsave => f.write_str(
+                "this CPU has no XSAVE (CPUID 1 ECX bit 26 is clear): it cannot run VMs",
+            ),
             EnableError::OutOfMemory => f.write_str("no memory to make this CPU ready for VMs"),
         }
     }
@@ -83,9 +88,16 @@ pub fn cpuid(function: u32, index: u32) -> Answer {
 /// # Errors
 /// The reason why it cannot run guests; the CPU is as before.
 pub fn enable() -> Result<Features, EnableError> {
+    if !hal::cpu::features().xsave {
+        return Err(EnableError::NoXsave);
+    }
     // SAFETY: `detect` asks for VM_CR only where CPUID shows SVM.
     let features = detect(|leaf| cpuid(leaf, 0), || unsafe { rdmsr(msr::VM_CR) })
         .map_err(EnableError::Unavailable)?;
+    if this().is_some() {
+        // The processor has its pages, which must stay.
+        return Ok(features);
+    }
     if HOST.get().is_none() {
         let _ = HOST.set(host(features)?);
     }
@@ -99,6 +111,7 @@ pub fn enable() -> Result<Features, EnableError> {
         wrmsr(msr::EFER, rdmsr(msr::EFER) | efer::SVME);
         wrmsr(msr::VM_HSAVE_PA, save_area.phys().0);
         wrmsr(msr::TSC_AUX, 0);
+        vmsave(host_page.phys().0);
         (xgetbv(), 0)
     };
     let asids = Cell::new(AsidPool::new(features.asids));

@@ -15,6 +15,7 @@ extern crate std;
 pub mod asid;
 pub mod detect;
 pub mod permission_map;
+pub mod xcr0;
 
 #[cfg(target_os = "none")]
 pub mod cpu;

@@ -8,12 +8,14 @@ use crate::cpu::{self, SvmCpu};
 use crate::instruction::{load_breakpoints, vmsave, wrmsr, xgetbv, xsetbv};
 use crate::page::Page;
 use crate::switch::world_switch;
+use crate::xcr0;
 use alloc::sync::Arc;
 use hal::mem::{Account, NestedTable, OutOfMemory};
 use sync::SpinLock;
 use x86::cpuid::svm_edx;
 use x86::msr;
 use x86::register::{cr4, dr, efer};
+use x86::vector;
 use x86::vmcb::{Save, event, intercept1, intercept2, tlb_control, vintr};
 
 /// The nested table that the vCPUs of one VM share.
@@ -54,6 +56,9 @@ const INTERCEPT2: u32 = intercept2::VMRUN
     | intercept2::XSETBV
     | intercept2::RDPRU;
 
+/// #DB and #AC, see [`HardwareVcpu::watch_exceptions`].
+const ENDLESS: u32 = 1 << vector::DB | 1 << vector::AC;
+
 /// Spins before a guest that executes PAUSE in a loop exits.
 const PAUSE_COUNT: u16 = 3000;
 const PAUSE_THRESHOLD: u16 = 128;
@@ -87,10 +92,8 @@ pub struct HardwareVcpu {
     pub gprs: [u64; 16],
     /// DR0 to DR3.
     pub breakpoints: [u64; 4],
-    /// XCR0 while the guest runs.
-    pub xcr0: u64,
-    /// TSC_AUX while the guest runs.
-    pub tsc_aux: u64,
+    xcr0: u64,
+    tsc_aux: u32,
     asid: Asid,
     asid_cpu: usize,
     flush: bool,
@@ -115,6 +118,7 @@ impl HardwareVcpu {
         control.iopm_base_pa = host.port_map;
         control.msrpm_base_pa = host.msr_map;
         control.vintr = vintr::MASKING;
+        control.intercept_exceptions = ENDLESS;
         control.np_enable = 1;
         control.nested_cr3 = nested.lock().root_phys();
         if host.features.has(svm_edx::PAUSE_FILTER) {
@@ -226,9 +230,37 @@ impl HardwareVcpu {
         }
     }
 
-    /// Exits for the exceptions in this bit set.
+    /// Exits for the exceptions in this bit set, and for #DB and #AC always: their
+    /// delivery can raise them again, for ever, with interrupts held off.
     pub fn watch_exceptions(&mut self, vectors: u32) {
-        self.vmcb.control.intercept_exceptions = vectors;
+        self.vmcb.control.intercept_exceptions = vectors | ENDLESS;
+    }
+
+    /// XCR0 while the guest runs.
+    #[inline]
+    pub fn xcr0(&self) -> u64 {
+        self.xcr0
+    }
+
+    /// Sets XCR0. A value that the host's own XCR0 does not allow is refused: what
+    /// the host does not save would stay for the next guest.
+    pub fn set_xcr0(&mut self, value: u64) -> bool {
+        let is_good = cpu::this().is_some_and(|cpu| xcr0::is_loadable(value, cpu.host_xcr0));
+        if is_good {
+            self.xcr0 = value;
+        }
+        is_good
+    }
+
+    /// TSC_AUX while the guest runs.
+    #[inline]
+    pub fn tsc_aux(&self) -> u32 {
+        self.tsc_aux
+    }
+
+    /// Sets TSC_AUX.
+    pub fn set_tsc_aux(&mut self, value: u32) {
+        self.tsc_aux = value;
     }
 
     /// The instruction after the one that exited, where the processor tells.
@@ -266,9 +298,8 @@ impl HardwareVcpu {
         // Without CR4.OSXSAVE a guest sees nothing of XCR0.
         let sees_xcr0 = self.vmcb.save.cr4 & cr4::OSXSAVE != 0;
         let loaded = if sees_xcr0 { self.xcr0 } else { cpu.host_xcr0 };
-        // SAFETY: the caller set values that this CPU has (checked by the crate
-        // above against CPUID); the host's value is back right after the switch,
-        // before anything saves extended state. The VMCB is ours, its maps and
+        // SAFETY: `set_xcr0` lets in what this CPU can load; the host's value is
+        // back right after the switch, before anything saves extended state. The VMCB is ours, its maps and
         // its nested table live as long as `self`, its intercepts are the
         // constants above; the host page was stored by `prepare`.
         unsafe {
@@ -283,7 +314,7 @@ impl HardwareVcpu {
             // Emulated processors are known that let a guest execute XSETBV in
             // spite of the intercept: what is loaded now is what it sees.
             let left = xgetbv();
-            if self.vmcb.save.cr4 & cr4::OSXSAVE != 0 {
+            if self.vmcb.save.cr4 & cr4::OSXSAVE != 0 && xcr0::is_loadable(left, cpu.host_xcr0) {
                 self.xcr0 = left;
             }
             if left != cpu.host_xcr0 {
@@ -309,24 +340,24 @@ impl HardwareVcpu {
         self.vmcb.save.efer |= efer::SVME;
         let id = hal::cpu::id();
         let stale = self.asid.generation != cpu.generation() || self.asid_cpu != id;
+        if !self.host_saved || self.asid_cpu != id {
+            self.host_saved = true;
+            // SAFETY: the page is this CPU's own.
+            unsafe { vmsave(cpu.host_page.phys().0) }
+        }
         if self.flush || stale {
             self.renew_asid(cpu, id);
         } else {
             self.vmcb.control.tlb_control = tlb_control::NOTHING;
         }
-        if !self.host_saved {
-            self.host_saved = true;
-            // SAFETY: the page is this CPU's own.
-            unsafe { vmsave(cpu.host_page.phys().0) }
-        }
         if self.vmcb.save.dr7 & dr::DR7_ENABLES != 0 {
             // SAFETY: the kernel sets no breakpoints; an exit disables them.
             unsafe { load_breakpoints(&self.breakpoints) }
         }
-        if cpu.tsc_aux.get() != self.tsc_aux {
-            cpu.tsc_aux.set(self.tsc_aux);
+        if cpu.tsc_aux.get() != u64::from(self.tsc_aux) {
+            cpu.tsc_aux.set(u64::from(self.tsc_aux));
             // SAFETY: TSC_AUX exists with SVM; the kernel does not read it.
-            unsafe { wrmsr(msr::TSC_AUX, self.tsc_aux) }
+            unsafe { wrmsr(msr::TSC_AUX, u64::from(self.tsc_aux)) }
         }
     }
 

@@ -7,6 +7,7 @@ use crate::irq::{SPURIOUS, TIMER};
 use crate::mem::DeviceMemory;
 use crate::registers::{APIC_BASE, rdmsr, wrmsr};
 use crate::{port, smp, time};
+use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
 use sync::{Once, SpinLock};
 
@@ -31,6 +32,10 @@ const DELIVERY_INIT: u32 = 5 << 8;
 const DELIVERY_STARTUP: u32 = 6 << 8;
 const ASSERT: u32 = 1 << 14;
 const ALL_OTHERS: u32 = 3 << 18;
+
+/// Bits of the base register: on, and in x2APIC mode.
+const ENABLE: u64 = 1 << 11;
+const X2: u64 = 1 << 10;
 
 static REGISTERS: Once<DeviceMemory> = Once::new();
 static IS_X2: AtomicBool = AtomicBool::new(false);
@@ -63,7 +68,7 @@ fn registers() -> &'static DeviceMemory {
 pub(crate) fn init_first(_info: &BootInfo) {
     // SAFETY: every 64-bit CPU has the register.
     let base = unsafe { rdmsr(APIC_BASE) };
-    IS_X2.store(base & 1 << 10 != 0, Ordering::Relaxed);
+    IS_X2.store(base & X2 != 0, Ordering::Relaxed);
     let memory = DeviceMemory::map(base & 0x000f_ffff_ffff_f000, 0x1000);
     let _ = REGISTERS.set(memory.expect("invariant: the APIC page is no memory"));
     mask_8259();
@@ -72,15 +77,29 @@ pub(crate) fn init_first(_info: &BootInfo) {
     time::calibrate();
 }
 
-/// Sets up this CPU's controller.
+/// Sets up this CPU's controller, in the mode that the first CPU's is in.
 pub(crate) fn init_cpu() {
+    // SAFETY: every 64-bit CPU has the register, and the mode is one that this
+    // kind of CPU was found in.
+    unsafe {
+        let base = rdmsr(APIC_BASE) | ENABLE;
+        wrmsr(
+            APIC_BASE,
+            if IS_X2.load(Ordering::Relaxed) {
+                base | X2
+            } else {
+                base
+            },
+        );
+    }
+    // First, as lines cannot be unmasked before.
+    write(SPURIOUS_VECTOR, 1 << 8 | u32::from(SPURIOUS));
     write(TASK_PRIORITY, 0);
     write(LVT_TIMER, MASKED);
     write(LVT_LINT0, MASKED);
     write(LVT_LINT1, DELIVERY_NMI);
     write(LVT_ERROR, MASKED);
     write(TIMER_DIVIDE, 0b1011);
-    write(SPURIOUS_VECTOR, 1 << 8 | u32::from(SPURIOUS));
 }
 
 /// Moves the two 8259A out of the exceptions' way and masks all of their lines.
@@ -112,8 +131,13 @@ pub(crate) fn end_of_interrupt() {
 
 fn command(apic_id: u32, low: u32) {
     if IS_X2.load(Ordering::Relaxed) {
+        // What was stored before the message is seen by who gets it: this write
+        // alone does not wait for stores.
         // SAFETY: as `write`.
-        return unsafe { wrmsr(0x830, u64::from(apic_id) << 32 | u64::from(low)) };
+        return unsafe {
+            asm!("mfence", "lfence", options(nostack, preserves_flags));
+            wrmsr(0x830, u64::from(apic_id) << 32 | u64::from(low));
+        };
     }
     while read(COMMAND_LOW) & DELIVERY_PENDING != 0 {
         core::hint::spin_loop();

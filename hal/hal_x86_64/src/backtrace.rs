@@ -6,40 +6,36 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 static ORIGIN: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
 
-/// Makes the next [`capture`] begin at an interrupted place.
+/// Makes [`walk`] begin at an interrupted place.
 pub(crate) fn set_origin(rip: u64, rbp: u64) {
     ORIGIN[0].store(rip, Ordering::Relaxed);
     ORIGIN[1].store(rbp, Ordering::Relaxed);
 }
 
-/// Stores the return addresses of the callers into `into`, innermost first;
-/// returns how many there are.
-pub fn capture(into: &mut [u64]) -> usize {
+/// Calls `visit` with the return addresses of the callers, innermost first, or
+/// from the place on that [`set_origin`] named.
+pub fn walk(mut visit: impl FnMut(u64)) {
     let mut rbp: u64;
     // SAFETY: reading a register.
     unsafe { asm!("mov {}, rbp", out(reg) rbp, options(nomem, nostack, preserves_flags)) }
-    let mut count = 0;
-    let origin = ORIGIN[0].swap(0, Ordering::Relaxed);
-    if origin != 0 && !into.is_empty() {
-        into[0] = origin;
-        count = 1;
+    let origin = ORIGIN[0].load(Ordering::Relaxed);
+    if origin != 0 {
+        visit(origin);
         rbp = ORIGIN[1].load(Ordering::Relaxed);
     }
-    while count < into.len() && is_stack(rbp) {
+    while is_stack(rbp) {
         // SAFETY: the address is aligned and lies in memory that the kernel
         // always has mapped readable: its image or a stack in use.
         let (next, address) = unsafe { (*(rbp as *const u64), *((rbp + 8) as *const u64)) };
         if address < layout::IMAGE {
             break;
         }
-        into[count] = address;
-        count += 1;
+        visit(address);
         if next <= rbp {
             break;
         }
         rbp = next;
     }
-    count
 }
 
 /// Whether a frame can lie at `address`: within the image or, on a stack, with

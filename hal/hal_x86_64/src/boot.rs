@@ -5,7 +5,7 @@
 //! mode on tables that map the first 4 GiB twice, at zero and in the direct map,
 //! and the first GiB at -2 GiB; `mem` replaces them by the real ones.
 
-use crate::{apic, console, cpu, fpu, layout, mem, registers, task, trap};
+use crate::{apic, console, cpu, fpu, mem, registers, smap, task, trap};
 use core::arch::global_asm;
 use sync::Once;
 
@@ -75,7 +75,8 @@ boot_enable_long_mode:
     or eax, 0x901                   // SCE, LME, NXE
     wrmsr
     mov eax, cr0
-    or eax, 0x80010000              // PG, WP
+    and eax, 0x9ffffff3             // no CD, NW (set by INIT), TS, EM
+    or eax, 0x80010022              // PG, WP, NE, MP
     mov cr0, eax
     ret
     .code64
@@ -135,15 +136,9 @@ pub struct BootInfo {
     pub rsdp: u64,
 }
 
-/// Where the archive stands in physical memory: mapped pages of it can be given
-/// to programs as they are.
-pub fn archive_range(info: &BootInfo) -> core::ops::Range<u64> {
-    let start = info.archive.as_ptr() as u64 - layout::DIRECT_MAP;
-    start..start + info.archive.len() as u64
-}
-
 extern "C" fn first(start_info: u64) -> ! {
     console::init();
+    smap::patch();
     cpu::init_first();
     trap::init_cpu();
     registers::harden();
@@ -161,5 +156,9 @@ extern "C" fn first(start_info: u64) -> ! {
 static INFO: Once<BootInfo> = Once::new();
 
 extern "C" fn on_own_stack() -> ! {
-    alster_main(*INFO.get().expect("invariant: set before this stack was taken"))
+    alster_main(
+        *INFO
+            .get()
+            .expect("invariant: set before this stack was taken"),
+    )
 }

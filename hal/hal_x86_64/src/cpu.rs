@@ -7,10 +7,11 @@ use crate::gdt::{self, Gdt, INTERRUPT_STACKS, InterruptStack, TaskState};
 use crate::registers::{self, GS_BASE};
 pub use crate::registers::{Features, Identity, feature_word, features, identity};
 use crate::{apic, mem, task};
+use core::alloc::Layout;
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 pub use sync::MAX_CPUS;
 
 /// One CPU's own block. The assembly reaches its fields by offset.
@@ -112,7 +113,12 @@ unsafe fn install(block: &'static CpuLocal) {
     block.this.set(block);
     // SAFETY: the block is this CPU's alone.
     unsafe {
-        gdt::load(block.gdt.get(), block.state.get(), block.stacks.get());
+        gdt::load(
+            block.gdt.get(),
+            block.state.get(),
+            block.stacks.get(),
+            block as *const CpuLocal as u64,
+        );
         registers::wrmsr(GS_BASE, block as *const CpuLocal as u64);
         registers::wrmsr(registers::KERNEL_GS_BASE, 0);
     }
@@ -136,15 +142,35 @@ pub(crate) fn new_block(apic_id: u32) -> Option<&'static CpuLocal> {
     if id >= MAX_CPUS {
         return None;
     }
-    let block: &'static CpuLocal = alloc::boxed::Box::leak(alloc::boxed::Box::new(CpuLocal::new()));
+    // Of a CPU that did not come up, the block and its number are still there.
+    let block = OTHERS[id]
+        .get()
+        .copied()
+        .or_else(|| OTHERS[id].set(allocate_block()?).ok().copied())?;
     block.id.set(id as u32);
     block.apic_id.store(apic_id, Ordering::Relaxed);
-    OTHERS[id].set(block).ok()?;
     Some(block)
 }
 
-/// Counts a CPU that came up.
-pub(crate) fn count_one() {
+/// A block in memory of its own. It is too large to be built on a stack.
+fn allocate_block() -> Option<&'static CpuLocal> {
+    static EMPTY: CpuLocal = CpuLocal::new();
+    // SAFETY: the layout is not that of nothing; what is allocated is for this
+    // block alone, and a copy of a block that nobody used is a block: its cells
+    // hold plain values.
+    unsafe {
+        let block = alloc::alloc::alloc(Layout::new::<CpuLocal>()).cast::<CpuLocal>();
+        if block.is_null() {
+            return None;
+        }
+        core::ptr::copy_nonoverlapping(&raw const EMPTY, block, 1);
+        Some(&*block)
+    }
+}
+
+/// Counts a CPU that came up, whichever of those that were asked it is.
+pub(crate) fn count_one(block: &CpuLocal) {
+    block.apic_id.store(apic::id(), Ordering::Relaxed);
     COUNT.fetch_add(1, Ordering::AcqRel);
 }
 
@@ -237,7 +263,7 @@ pub fn halt() -> ! {
     }
 }
 
-/// The set of CPUs other than this one, as a bit mask.
-pub(crate) fn others_of(mask: &AtomicU64) -> u64 {
-    mask.load(Ordering::Acquire) & !(1 << id())
+/// The CPUs of a bit mask but this one.
+pub(crate) fn others_of(mask: u64) -> u64 {
+    mask & !(1 << id())
 }

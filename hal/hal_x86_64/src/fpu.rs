@@ -59,7 +59,8 @@ fn set_xcr0(value: u64) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadState;
 
-/// A saved state. While a task has it live, the registers are newer.
+/// A saved state. While a task has it live, the registers are newer, and no other
+/// task may ask for it.
 #[derive(Debug)]
 pub struct FpuArea {
     bytes: UnsafeCell<NonNull<u8>>,
@@ -141,21 +142,20 @@ impl FpuArea {
     }
 
     /// Lets `access` have the bytes; if the calling task has the area live, its
-    /// registers are saved before and loaded after.
+    /// registers are saved before and loaded after. That another task has it live is
+    /// a bug of the caller's, and the end.
     fn hold(&self, access: impl FnOnce(*mut u8)) {
         let live_here = task::live_fpu_is(self);
         if live_here {
             self.save();
         } else {
-            // Another task's live area: its owner is stopped or it would not be
-            // asked; what is saved is what it had when it was switched out.
-            debug_assert!(
-                !self.is_live.load(Ordering::Relaxed) || !task::is_running_elsewhere(self)
-            );
+            self.begin_live();
         }
         access(self.pointer());
         if live_here {
             self.load();
+        } else {
+            self.end_live();
         }
     }
 
@@ -189,8 +189,18 @@ impl FpuArea {
         }
     }
 
-    pub(crate) fn set_live(&self, is_live: bool) {
-        self.is_live.store(is_live, Ordering::Relaxed);
+    /// Takes the bytes for a task, or for one access. They have one owner at a
+    /// time, or two CPUs could write them at once.
+    pub(crate) fn begin_live(&self) {
+        let was_live = self.is_live.swap(true, Ordering::Acquire);
+        assert!(
+            !was_live,
+            "invariant: one task has an FPU state live, and only it reaches it"
+        );
+    }
+
+    pub(crate) fn end_live(&self) {
+        self.is_live.store(false, Ordering::Release);
     }
 }
 

@@ -82,7 +82,9 @@ pub(crate) struct TablePointer {
     pub(crate) base: u64,
 }
 
-/// Loads this CPU's descriptors, segments and task state.
+/// Loads this CPU's descriptors, segments and task state; no local descriptors.
+/// `block`, the CPU's own, goes above each interrupt stack for entries that cannot
+/// tell it from GS.
 ///
 /// # Safety
 /// All three live as long as the CPU runs and are used by no other CPU.
@@ -90,11 +92,14 @@ pub(crate) unsafe fn load(
     gdt: *mut Gdt,
     state: *mut TaskState,
     stacks: *mut [InterruptStack; INTERRUPT_STACKS],
+    block: u64,
 ) {
     // SAFETY: the caller gives this CPU's own objects.
     unsafe {
         for index in 0..INTERRUPT_STACKS {
-            let stack = (&raw mut (*stacks)[index]) as u64 + INTERRUPT_STACK_SIZE as u64;
+            // Two words, as the CPU aligns what it pushes to 16 bytes.
+            let stack = (&raw mut (*stacks)[index]) as u64 + INTERRUPT_STACK_SIZE as u64 - 16;
+            (stack as *mut u64).write(block);
             (&raw mut (*state).ist[index]).write_unaligned(stack);
         }
         (*gdt).set_task_state(state as u64);
@@ -113,6 +118,8 @@ pub(crate) unsafe fn load(
             "xor {scratch:e}, {scratch:e}",
             "mov fs, {scratch:e}", "mov gs, {scratch:e}",
             "ltr {task:x}",
+            // After a reset it has a table at address 0, which is a program's.
+            "lldt {scratch:x}",
             pointer = in(reg) &pointer,
             code = in(reg) u64::from(KERNEL_CODE),
             data = in(reg) u64::from(KERNEL_DATA),

@@ -4,7 +4,6 @@
 //! handed out by [`alloc_vector`]; a message-signalled interrupt is an address
 //! and a value that name vector and CPU (APM 2, 16.11).
 
-use crate::trap::Frame;
 use crate::{apic, cpu, mem};
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use sync::Once;
@@ -52,7 +51,13 @@ pub fn alloc_vector() -> Option<u8> {
 
 /// Where and what a device writes to raise `vector` on CPU `cpu`.
 pub fn message(vector: u8, cpu: usize) -> (u64, u32) {
-    let apic_id = cpu::block(cpu).map_or(0, |block| block.apic_id.load(Ordering::Relaxed));
+    let id_of = |cpu| cpu::block(cpu).map(|block| block.apic_id.load(Ordering::Relaxed));
+    // The message has eight bits for the CPU; one beyond them cannot be named.
+    let apic_id = id_of(cpu)
+        .filter(|id| *id <= 0xff)
+        .or_else(|| id_of(0))
+        .unwrap_or(0)
+        & 0xff;
     (0xfee0_0000 | u64::from(apic_id) << 12, u32::from(vector))
 }
 
@@ -80,12 +85,11 @@ pub(crate) fn dispatch(vector: u8) {
     apic::end_of_interrupt();
 }
 
-/// A non-maskable interrupt. True where it is dealt with.
-pub(crate) fn nmi(_frame: &Frame) -> bool {
+/// A non-maskable interrupt.
+pub(crate) fn nmi() {
     // Sent by a panicking CPU to stop the others.
     if crate::power::stopping() {
         cpu::halt();
     }
     STRAY.fetch_add(1, Ordering::Relaxed);
-    true
 }

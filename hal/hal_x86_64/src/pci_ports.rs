@@ -9,7 +9,10 @@ use crate::port;
 const PORTS: core::ops::RangeInclusive<u16> = 0xcf8..=0xcff;
 
 fn check(port: u16) {
-    assert!(PORTS.contains(&port), "invariant: {port:#x} is not a PCI configuration port");
+    assert!(
+        PORTS.contains(&port),
+        "invariant: {port:#x} is not a PCI configuration port"
+    );
 }
 
 /// Reads four bytes.

@@ -37,16 +37,6 @@ pub(crate) fn in8(port: u16) -> u8 {
     value
 }
 
-/// Reads 16 bits from port `port`.
-pub(crate) fn in16(port: u16) -> u16 {
-    let value;
-    // SAFETY: as `out8`.
-    unsafe {
-        asm!("in ax, dx", in("dx") port, out("ax") value, options(nomem, nostack, preserves_flags))
-    }
-    value
-}
-
 /// Reads 32 bits from port `port`.
 pub(crate) fn in32(port: u16) -> u32 {
     let value;

@@ -147,8 +147,16 @@ const FLAGS: [(&str, usize, u32); 30] = [
 impl Identity {
     /// The features it has, by the names that /proc/cpuinfo uses.
     pub fn flags(&self) -> impl Iterator<Item = &'static str> {
-        let words = [self.leaf1[0], self.leaf1[1], self.extended[0], self.extended[1]];
-        FLAGS.iter().filter(move |(_, word, bit)| words[*word] & 1 << bit != 0).map(|(name, ..)| *name)
+        let words = [
+            self.leaf1[0],
+            self.leaf1[1],
+            self.extended[0],
+            self.extended[1],
+        ];
+        FLAGS
+            .iter()
+            .filter(move |(_, word, bit)| words[*word] & 1 << bit != 0)
+            .map(|(name, ..)| *name)
     }
 }
 
@@ -165,7 +173,10 @@ pub fn identity() -> Identity {
     let mut brand = [0; 48];
     for leaf in 0..3 {
         let words = __cpuid_count(0x8000_0002 + leaf, 0);
-        for (at, word) in [words.eax, words.ebx, words.ecx, words.edx].iter().enumerate() {
+        for (at, word) in [words.eax, words.ebx, words.ecx, words.edx]
+            .iter()
+            .enumerate()
+        {
             let from = leaf as usize * 16 + at * 4;
             brand[from..from + 4].copy_from_slice(&word.to_le_bytes());
         }
@@ -176,8 +187,16 @@ pub fn identity() -> Identity {
     Identity {
         vendor,
         brand,
-        family: if family == 15 { family + (version >> 20 & 0xff) } else { family },
-        model: if family == 15 || family == 6 { model | (version >> 16 & 0xf) << 4 } else { model },
+        family: if family == 15 {
+            family + (version >> 20 & 0xff)
+        } else {
+            family
+        },
+        model: if family == 15 || family == 6 {
+            model | (version >> 16 & 0xf) << 4
+        } else {
+            model
+        },
         stepping: version & 0xf,
         physical_bits: sizes & 0xff,
         linear_bits: sizes >> 8 & 0xff,

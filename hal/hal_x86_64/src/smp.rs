@@ -8,6 +8,7 @@ use crate::cpu::{self, CpuLocal};
 use crate::mem::{self, PAGE_SIZE};
 use crate::{apic, fpu, registers, task, time, trap};
 use core::arch::{global_asm, naked_asm};
+use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 /// The page that a starting CPU begins in.
@@ -67,16 +68,25 @@ trampoline_end:
 );
 
 /// In the kernel's image: takes the kernel's tables, then a stack that only
-/// these are sure to map.
+/// these are sure to map. There is one stack for one CPU: a CPU that comes when it
+/// was given up, and the stack withdrawn, stops here.
 #[unsafe(naked)]
 extern "C" fn other_entry() -> ! {
     naked_asm!(
         "mov rax, [{table}]",
         "mov cr3, rax",
-        "mov rsp, [{stack}]",
+        "xor eax, eax",
+        "xchg rax, [{stack}]",
+        "test rax, rax",
+        "jz 2f",
+        "mov rsp, rax",
         "xor ebp, ebp",
         "push rbp",
         "jmp {main}",
+        "2:",
+        "cli",
+        "hlt",
+        "jmp 2b",
         table = sym TABLE,
         stack = sym STACK,
         main = sym other_main,
@@ -100,12 +110,14 @@ pub(crate) fn start(apic_id: u32, main: fn() -> !) {
     let Some(block) = cpu::new_block(apic_id) else {
         return;
     };
-    let Ok(stack) = task::boot_stack() else { return };
+    let Ok(stack) = task::boot_stack() else {
+        return;
+    };
     TABLE.store(mem::kernel_root(), Ordering::Relaxed);
-    STACK.store(stack, Ordering::Relaxed);
     BLOCK.store((block as *const CpuLocal).cast_mut(), Ordering::Relaxed);
     MAIN.store(main as *mut (), Ordering::Relaxed);
-    IS_UP.store(false, Ordering::Release);
+    IS_UP.store(false, Ordering::Relaxed);
+    STACK.store(stack.top(), Ordering::Release);
     copy_trampoline();
     apic::send_init(apic_id);
     wait(10_000_000);
@@ -115,7 +127,19 @@ pub(crate) fn start(apic_id: u32, main: fn() -> !) {
             return;
         }
     }
-    wait(1_000_000_000);
+    if wait(1_000_000_000) {
+        return;
+    }
+    if STACK.swap(0, Ordering::AcqRel) == 0 {
+        // It has the stack and will be up.
+        while !IS_UP.load(Ordering::Acquire) {
+            cpu::relax();
+        }
+        return;
+    }
+    apic::send_init(apic_id);
+    // It comes too late to take the stack, which is free again.
+    drop(ManuallyDrop::into_inner(stack));
 }
 
 /// Waits until the CPU is up or `ns` have gone by; tells whether it is.
@@ -148,7 +172,7 @@ extern "C" fn other_main() -> ! {
     apic::init_cpu();
     // SAFETY: `start` stored a `fn() -> !`.
     let main: fn() -> ! = unsafe { core::mem::transmute(MAIN.load(Ordering::Relaxed)) };
-    cpu::count_one();
+    cpu::count_one(block);
     IS_UP.store(true, Ordering::Release);
     main()
 }

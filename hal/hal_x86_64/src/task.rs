@@ -13,10 +13,10 @@ use crate::mem::{self, OutOfMemory, Root};
 use crate::registers;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::arch::naked_asm;
 use core::cell::{Cell, UnsafeCell};
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use core::mem::ManuallyDrop;
+use core::sync::atomic::{AtomicU8, Ordering};
 use sync::{Once, SpinLock};
 
 const STACK_SIZE: u64 = 32 << 10;
@@ -30,36 +30,98 @@ const DONE: u8 = 2;
 /// Pages that a task's stack takes: what its owner is charged.
 pub const STACK_PAGES: u64 = STACK_SIZE / mem::PAGE_SIZE as u64;
 
-static FREE_STACKS: SpinLock<Vec<u64>> = SpinLock::new(Vec::new());
-static NEXT_STACK: AtomicU64 = AtomicU64::new(STACKS);
+static FREE: SpinLock<FreeStacks> = SpinLock::new(FreeStacks {
+    next: STACKS,
+    whole: List::EMPTY,
+    trimmed: List::EMPTY,
+});
 static EXIT: Once<fn() -> Arc<Task>> = Once::new();
 
-/// A kernel stack. Freed ones are kept mapped for the next task.
+/// Free stacks that stay whole for the next tasks; of all beyond, only the last
+/// page stays, which holds the link.
+const KEEP: usize = 64;
+
+/// Free stacks, linked through the first word of their last pages.
+struct List {
+    /// Address of the first one's lower end, or 0.
+    head: u64,
+    count: usize,
+}
+
+impl List {
+    const EMPTY: Self = Self { head: 0, count: 0 };
+
+    fn push(&mut self, base: u64) {
+        // SAFETY: the last page of a free stack is mapped and the list's.
+        unsafe { link(base).write(self.head) };
+        self.head = base;
+        self.count += 1;
+    }
+
+    fn pop(&mut self) -> Option<u64> {
+        let base = self.head;
+        if base == 0 {
+            return None;
+        }
+        // SAFETY: as `push`, which wrote the link.
+        self.head = unsafe { link(base).read() };
+        self.count -= 1;
+        Some(base)
+    }
+}
+
+fn link(base: u64) -> *mut u64 {
+    (base + STACK_SIZE - mem::PAGE_SIZE as u64) as *mut u64
+}
+
+struct FreeStacks {
+    /// Where no stack was ever.
+    next: u64,
+    whole: List,
+    trimmed: List,
+}
+
+/// A kernel stack, below which nothing is mapped.
 #[derive(Debug)]
-struct Stack {
+pub(crate) struct Stack {
     /// Address of the lower end.
     base: u64,
 }
 
 impl Stack {
     fn new() -> Result<Self, OutOfMemory> {
-        if let Some(base) = FREE_STACKS.lock().pop() {
+        let mut free = FREE.lock();
+        if let Some(base) = free.whole.pop() {
             return Ok(Self { base });
         }
-        let base =
-            NEXT_STACK.fetch_add(STACK_STRIDE, Ordering::Relaxed) + STACK_STRIDE - STACK_SIZE;
-        mem::map_stack(base, base + STACK_SIZE)?;
+        let trimmed = free.trimmed.pop();
+        let base = trimmed.unwrap_or(free.next + STACK_STRIDE - STACK_SIZE);
+        if let Err(error) = mem::map_stack(base, base + STACK_SIZE) {
+            if trimmed.is_some() {
+                free.trimmed.push(base);
+            }
+            return Err(error);
+        }
+        if trimmed.is_none() {
+            free.next += STACK_STRIDE;
+        }
         Ok(Self { base })
     }
 
-    fn top(&self) -> u64 {
+    pub(crate) fn top(&self) -> u64 {
         self.base + STACK_SIZE
     }
 }
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        FREE_STACKS.lock().push(self.base);
+        let mut free = FREE.lock();
+        if free.whole.count < KEEP {
+            return free.whole.push(self.base);
+        }
+        drop(free);
+        mem::unmap_stack(self.base, self.top() - mem::PAGE_SIZE as u64);
+        FREE.lock().trimmed.push(self.base);
     }
 }
 
@@ -71,7 +133,6 @@ pub struct Task {
     rsp: UnsafeCell<u64>,
     fs_base: Cell<u64>,
     gs_base: Cell<u64>,
-    has_bases: Cell<bool>,
     fpu: UnsafeCell<Option<Arc<FpuArea>>>,
     root: UnsafeCell<Option<Arc<Root>>>,
     entry: SpinLock<Option<Entry>>,
@@ -142,7 +203,6 @@ impl Task {
             rsp: UnsafeCell::new(rsp),
             fs_base: Cell::new(0),
             gs_base: Cell::new(0),
-            has_bases: Cell::new(false),
             fpu: UnsafeCell::new(None),
             root: UnsafeCell::new(None),
             entry: SpinLock::new(entry),
@@ -151,22 +211,21 @@ impl Task {
     }
 }
 
-/// Where a CPU that is being started finds its stack: the address of the upper
-/// end. The stack is the CPU's for good.
-pub(crate) fn boot_stack() -> Result<u64, OutOfMemory> {
-    let stack = Stack::new()?;
-    let top = stack.top();
-    core::mem::forget(stack);
-    Ok(top)
+/// A stack for a CPU that is being started. Once the CPU has it, it must never be
+/// dropped.
+pub(crate) fn boot_stack() -> Result<ManuallyDrop<Stack>, OutOfMemory> {
+    Stack::new().map(ManuallyDrop::new)
 }
 
 /// Goes on in `main` on a guarded stack.
 pub(crate) fn leave_boot_stack(main: extern "C" fn() -> !) -> ! {
-    let Ok(top) = boot_stack() else { panic!("no memory for the first CPU's stack") };
+    let Ok(stack) = boot_stack() else {
+        panic!("no memory for the first CPU's stack")
+    };
     // SAFETY: the stack is mapped and nobody else's; nothing on the old one is
     // used again.
     unsafe {
-        core::arch::asm!("mov rsp, {}", "xor ebp, ebp", "push rbp", "jmp {}", in(reg) top, in(reg) main, options(noreturn))
+        core::arch::asm!("mov rsp, {}", "xor ebp, ebp", "push rbp", "jmp {}", in(reg) stack.top(), in(reg) main, options(noreturn))
     }
 }
 
@@ -184,9 +243,10 @@ pub fn set_exit_hook(hook: fn() -> Arc<Task>) {
 
 #[inline]
 fn current() -> &'static Task {
-    // SAFETY: `current` is set by `adopt` before any task is used, and the CPU
-    // holds a reference to it; the result is used on this task only.
-    unsafe { &*this_cpu().task.current.get() }
+    // SAFETY: what `current` names, the CPU holds a reference to; the result is
+    // used on this task only.
+    let current = unsafe { this_cpu().task.current.get().as_ref() };
+    current.expect("invariant: a CPU adopts its flow before it uses tasks")
 }
 
 /// Parks the current task and runs `next` until somebody switches back.
@@ -244,7 +304,8 @@ fn leave_user_state(from: &Task) {
     if let Some(area) = unsafe { &*from.fpu.get() } {
         area.save();
     }
-    if from.has_bases.get() {
+    // SAFETY: as above. Only a task with a table runs a program.
+    if unsafe { &*from.root.get() }.is_some() {
         from.fs_base.set(registers::fs_base());
         from.gs_base.set(registers::user_gs_base());
     }
@@ -253,17 +314,14 @@ fn leave_user_state(from: &Task) {
 #[inline]
 fn enter_user_state(next: &Task) {
     // SAFETY: the task was just taken for this CPU.
-    unsafe {
-        if let Some(root) = &*next.root.get() {
-            root.load();
-        }
-        if let Some(area) = &*next.fpu.get() {
-            area.load();
-        }
-    }
-    if next.has_bases.get() {
+    let (root, area) = unsafe { (&*next.root.get(), &*next.fpu.get()) };
+    if let Some(root) = root {
+        root.load();
         registers::set_fs_base(next.fs_base.get());
         registers::set_user_gs_base(next.gs_base.get());
+    }
+    if let Some(area) = area {
+        area.load();
     }
 }
 
@@ -299,6 +357,11 @@ pub fn set_table(root: Option<&Arc<Root>>) {
     // SAFETY: the task runs here, so its cells are ours.
     let slot = unsafe { &mut *task.root.get() };
     let old = core::mem::replace(slot, root.cloned());
+    if old.is_none() && slot.is_some() {
+        // What is loaded is some other program's.
+        registers::set_fs_base(0);
+        registers::set_user_gs_base(0);
+    }
     match slot {
         Some(root) => root.load(),
         None => {
@@ -315,7 +378,6 @@ pub fn set_user_bases(fs_base: u64, gs_base: u64) -> bool {
     if fs_base >= crate::layout::USER_END || gs_base >= crate::layout::USER_END {
         return false;
     }
-    current().has_bases.set(true);
     registers::set_fs_base(fs_base);
     registers::set_user_gs_base(gs_base);
     true
@@ -326,29 +388,33 @@ pub fn user_bases() -> (u64, u64) {
     (registers::fs_base(), registers::user_gs_base())
 }
 
+/// Makes `area` the current task's live state, and gives back the one it had.
 pub(crate) fn swap_fpu(area: Option<Arc<FpuArea>>) -> Option<Arc<FpuArea>> {
     let task = current();
     // SAFETY: the task runs here, so its cells are ours.
     let slot = unsafe { &mut *task.fpu.get() };
     if let Some(old) = slot {
         old.save();
-        old.set_live(false);
+        old.end_live();
     }
     if let Some(new) = &area {
+        new.begin_live();
         new.load();
-        new.set_live(true);
     }
     core::mem::replace(slot, area)
 }
 
 pub(crate) fn live_fpu_is(area: &FpuArea) -> bool {
-    // SAFETY: as above.
+    // SAFETY: the task runs here, so its cells are ours.
     unsafe { &*current().fpu.get() }
         .as_ref()
         .is_some_and(|live| core::ptr::eq(&**live, area))
 }
 
-/// Whether another CPU runs the task that has `area` live.
-pub(crate) fn is_running_elsewhere(_area: &FpuArea) -> bool {
-    false
+impl Drop for Task {
+    fn drop(&mut self) {
+        if let Some(area) = self.fpu.get_mut() {
+            area.end_live();
+        }
+    }
 }

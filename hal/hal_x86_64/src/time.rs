@@ -3,6 +3,7 @@
 use crate::{apic, port};
 use core::arch::x86_64::_rdtsc;
 use core::sync::atomic::{AtomicU64, Ordering};
+use sync::SpinLock;
 
 const PIT_HZ: u64 = 1_193_182;
 /// Length of the calibration.
@@ -90,6 +91,8 @@ fn set_rates(tsc_ticks: u64, timer_ticks: u64, ns: u64) {
 /// A register of the hardware clock and its memory (MC146818), with NMI left
 /// enabled.
 pub fn read_cmos(index: u8) -> u8 {
+    static PORTS: SpinLock<()> = SpinLock::new(());
+    let _ports = PORTS.lock();
     port::out8(0x70, index & 0x7f);
     port::in8(0x71)
 }

@@ -7,7 +7,8 @@
 
 use crate::cpu::{KERNEL_RSP, RSP0, SCRATCH};
 use crate::gdt::{self, KERNEL_CODE, TablePointer};
-use crate::registers::{self, EFER, LSTAR, SFMASK, STAR, rdmsr, wrmsr};
+use crate::registers::{self, EFER, GS_BASE, LSTAR, SFMASK, STAR, rdmsr, wrmsr};
+use crate::smap::close_user_memory;
 use crate::{backtrace, irq, user};
 use core::arch::{asm, global_asm, naked_asm};
 use sync::Once;
@@ -94,7 +95,9 @@ trap_stubs:
     push 0
     .endif
     push vector
-    .if vector == 1 || vector == 2 || vector == 18
+    .if vector == 1
+    jmp {debug}
+    .elseif vector == 2 || vector == 8 || vector == 18
     jmp {paranoid}
     .else
     jmp {entry}
@@ -103,6 +106,7 @@ trap_stubs:
     .endr
     "#,
     entry = sym trap_entry,
+    debug = sym debug_entry,
     paranoid = sym paranoid_entry,
 );
 
@@ -124,7 +128,9 @@ macro_rules! pop_registers {
 }
 pub(crate) use pop_registers;
 
-/// Every trap but the three that may hit anywhere.
+/// Every trap but the four that may hit anywhere. AC is the one flag that a gate
+/// leaves as the program had it, and that would open the program's memory to the
+/// kernel.
 #[unsafe(naked)]
 extern "C" fn trap_entry() {
     naked_asm!(
@@ -133,6 +139,7 @@ extern "C" fn trap_entry() {
         "swapgs",
         push_registers!(),
         "cld",
+        close_user_memory!(),
         // Back into `UserContext::run`, whose caller's registers lie there.
         "mov rsp, gs:[{kernel_rsp}]",
         "pop rbx; pop rbp",
@@ -140,6 +147,7 @@ extern "C" fn trap_entry() {
         "2:",
         push_registers!(),
         "cld",
+        close_user_memory!(),
         "mov rdi, rsp",
         "mov rbp, rsp",
         "and rsp, -16",
@@ -153,33 +161,69 @@ extern "C" fn trap_entry() {
     )
 }
 
-/// #DB, NMI and #MC: they may come where GS is still the program's, so the sign
-/// of its base decides, and they never enter the thread's own path.
+/// #DB. One of a program's own goes the way of its other traps, over to the
+/// register block; the kernel's would be the end.
+#[unsafe(naked)]
+extern "C" fn debug_entry() {
+    naked_asm!(
+        "test byte ptr [rsp + 24], 3",
+        "jz {paranoid}",
+        "swapgs",
+        "mov gs:[{scratch}], rax",
+        "mov rax, rsp",
+        "mov rsp, gs:[{frame_end}]",
+        "push qword ptr [rax + 48]",
+        "push qword ptr [rax + 40]",
+        "push qword ptr [rax + 32]",
+        "push qword ptr [rax + 24]",
+        "push qword ptr [rax + 16]",
+        "push qword ptr [rax + 8]",
+        "push qword ptr [rax]",
+        "mov rax, gs:[{scratch}]",
+        push_registers!(),
+        "cld",
+        close_user_memory!(),
+        "mov rsp, gs:[{kernel_rsp}]",
+        "pop rbx; pop rbp",
+        "ret",
+        paranoid = sym paranoid_entry,
+        scratch = const SCRATCH,
+        frame_end = const RSP0,
+        kernel_rsp = const KERNEL_RSP,
+    )
+}
+
+/// NMI, #DF, #MC and the kernel's #DB: they may come where GS is still, or again,
+/// the program's. Its value tells nothing, as a program can give GS any base; so
+/// this CPU's own is loaded from above the frame, where `gdt::load` put it on
+/// each interrupt stack, and what was there comes back at the end.
 #[unsafe(naked)]
 extern "C" fn paranoid_entry() {
     naked_asm!(
         push_registers!(),
         "cld",
-        "mov ecx, 0xc0000101",
+        close_user_memory!(),
+        "mov ecx, {gs_base}",
         "rdmsr",
-        "xor ebx, ebx",
-        "test edx, edx",
-        "js 2f",
-        "swapgs",
-        "inc ebx",
-        "2:",
+        "mov ebx, eax",
+        "mov r12d, edx",
+        "mov eax, [rsp + {frame}]",
+        "mov edx, [rsp + {frame} + 4]",
+        "wrmsr",
         "mov rdi, rsp",
         "mov rbp, rsp",
         "and rsp, -16",
         "call {handler}",
         "mov rsp, rbp",
-        "test ebx, ebx",
-        "jz 3f",
-        "swapgs",
-        "3:",
+        "mov ecx, {gs_base}",
+        "mov eax, ebx",
+        "mov edx, r12d",
+        "wrmsr",
         pop_registers!(),
         "add rsp, 16",
         "iretq",
+        gs_base = const GS_BASE,
+        frame = const size_of::<Frame>(),
         handler = sym paranoid_trap,
     )
 }
@@ -261,13 +305,12 @@ extern "C" fn kernel_trap(frame: &mut Frame) {
     }
 }
 
-/// #DB, NMI or #MC, from any ring.
+/// An NMI, which can be dealt with, or what ends the kernel.
 extern "C" fn paranoid_trap(frame: &mut Frame) {
-    match frame.vector {
-        NMI if irq::nmi(frame) => {}
-        // A stray single-step of a program must not stop the host.
-        DEBUG if frame.cs & 3 == 3 => frame.rflags &= !(1 << 8),
-        _ => die(frame),
+    if frame.vector == NMI {
+        irq::nmi();
+    } else {
+        die(frame);
     }
 }
 
@@ -312,10 +355,10 @@ fn name(vector: u64) -> &'static str {
 /// An exception of the kernel's own: the end.
 fn die(frame: &Frame) -> ! {
     backtrace::set_origin(frame.rip, frame.rbp);
-    let address = if frame.vector == PAGE_FAULT {
-        registers::cr2()
-    } else {
-        0
+    // A double fault is, as a rule, a page fault that found no stack.
+    let address = match frame.vector {
+        PAGE_FAULT | DOUBLE_FAULT => registers::cr2(),
+        _ => 0,
     };
     panic!(
         "{} in ring {} at {:#x}, error {:#x}, address {:#x}, rsp {:#x}, rflags {:#x}",

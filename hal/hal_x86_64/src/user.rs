@@ -4,6 +4,7 @@
 //! where, and the caller (`mem::Space`) maps the page and tries again.
 
 use crate::layout::USER_END;
+use crate::smap::{close_user_memory, open_user_memory};
 use crate::trap::{Frame, PAGE_FAULT};
 use core::arch::naked_asm;
 
@@ -101,7 +102,7 @@ fn done(addr: u64, len: usize, left: usize) -> Result<(), UserFault> {
 #[unsafe(naked)]
 unsafe extern "C" fn user_copy(to: *mut u8, from: *const u8, len: usize) -> usize {
     naked_asm!(
-        "stac",
+        open_user_memory!(),
         "mov rcx, rdx",
         "and edx, 7",
         "shr rcx, 3",
@@ -117,7 +118,7 @@ unsafe extern "C" fn user_copy(to: *mut u8, from: *const u8, len: usize) -> usiz
         "user_copy_bytes:",
         "rep movsb",
         "3:",
-        "clac",
+        close_user_memory!(),
         "xor eax, eax",
         "ret",
         ".global user_copy_words_fault",
@@ -129,7 +130,7 @@ unsafe extern "C" fn user_copy(to: *mut u8, from: *const u8, len: usize) -> usiz
         "rep movsb",
         ".global user_copy_bytes_fault",
         "user_copy_bytes_fault:",
-        "clac",
+        close_user_memory!(),
         "mov rax, rcx",
         "ret",
     )
@@ -139,11 +140,11 @@ unsafe extern "C" fn user_copy(to: *mut u8, from: *const u8, len: usize) -> usiz
 #[unsafe(naked)]
 unsafe extern "C" fn user_load(from: *const u32) -> i64 {
     naked_asm!(
-        "stac",
+        open_user_memory!(),
         ".global user_load_word",
         "user_load_word:",
         "mov eax, [rdi]",
-        "clac",
+        close_user_memory!(),
         "ret",
     )
 }
@@ -152,17 +153,17 @@ unsafe extern "C" fn user_load(from: *const u32) -> i64 {
 #[unsafe(naked)]
 unsafe extern "C" fn user_compare_exchange(to: *mut u32, old: u32, new: u32) -> i64 {
     naked_asm!(
-        "stac",
+        open_user_memory!(),
         "mov eax, esi",
         ".global user_exchange_word",
         "user_exchange_word:",
         "lock cmpxchg [rdi], edx",
         "mov eax, eax",
-        "clac",
+        close_user_memory!(),
         "ret",
         ".global user_word_fault",
         "user_word_fault:",
-        "clac",
+        close_user_memory!(),
         "mov rax, -1",
         "ret",
     )

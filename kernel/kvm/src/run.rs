@@ -10,6 +10,7 @@ use crate::vcpu::Vcpu;
 use abi::Errno;
 use abi::kvm::{exit, internal_error, mp_state};
 use abi::kvm_run::{Debug, FailEntry, Header, InternalError};
+use abi::kvm_vcpu::GuestDebug;
 use irqchip::Events;
 use x86::register::rflags;
 
@@ -160,7 +161,13 @@ impl<P: Platform> Vcpu<P> {
     }
 
     fn exception_exit(&mut self, vector: u8, error: u32) -> Next {
-        if self.debug == 0 {
+        // The backend reports some that nobody asked for: they are the guest's.
+        let wanted = match vector {
+            x86::vector::DB => GuestDebug::SINGLESTEP,
+            x86::vector::BP => GuestDebug::USE_SW_BP,
+            _ => 0,
+        };
+        if self.debug & wanted == 0 {
             let error = x86::vector::has_error_code(vector).then_some(error);
             self.events.raise(vector, error);
             return Next::Enter;

@@ -285,16 +285,16 @@ mod hardware {
         }
         #[inline]
         fn xcr0(&self) -> u64 {
-            self.0.xcr0
+            self.0.xcr0()
         }
         fn set_xcr0(&mut self, value: u64) {
-            self.0.xcr0 = value;
+            self.0.set_xcr0(value);
         }
         fn tsc_aux(&self) -> u64 {
-            self.0.tsc_aux
+            u64::from(self.0.tsc_aux())
         }
         fn set_tsc_aux(&mut self, value: u64) {
-            self.0.tsc_aux = value;
+            self.0.set_tsc_aux(value as u32);
         }
         #[inline]
         fn tsc_offset(&self) -> u64 {

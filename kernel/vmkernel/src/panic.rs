@@ -3,11 +3,17 @@
 use crate::symbols;
 use core::fmt::Write;
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// What the emulated machine's verdict port gets.
 const VERDICT: u8 = 0x12;
-const DEPTH: usize = 32;
+/// How many callers are shown of each end.
+const INNERMOST: u64 = 24;
+const OUTERMOST: u64 = 8;
+
+/// The CPU that reports.
+static PANICKING: AtomicUsize = AtomicUsize::new(NOBODY);
+const NOBODY: usize = usize::MAX;
 
 /// The serial console, for text that must come out now.
 struct Serial;
@@ -26,13 +32,19 @@ impl Write for Serial {
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    static IS_PANICKING: AtomicBool = AtomicBool::new(false);
-    if IS_PANICKING.swap(true, Ordering::AcqRel) {
+    let this = hal::cpu::id();
+    if let Err(first) =
+        PANICKING.compare_exchange(NOBODY, this, Ordering::AcqRel, Ordering::Acquire)
+    {
+        if first != this {
+            // Another CPU reports already, and will stop this one.
+            hal::cpu::halt();
+        }
         // A panic within the report: what is out is out.
         hal::power::verdict(VERDICT)
     }
     hal::power::stop_others();
-    let _ = writeln!(Serial, "\nVMkernel panic on CPU {}: {}", hal::cpu::id(), info.message());
+    let _ = writeln!(Serial, "\nVMkernel panic on CPU {this}: {}", info.message());
     if let Some(location) = info.location() {
         let _ = writeln!(Serial, "  in {location}");
     }
@@ -41,16 +53,62 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     hal::power::verdict(VERDICT)
 }
 
-fn print_backtrace() {
-    let mut frames = [0; DEPTH];
-    let count = hal::backtrace::capture(&mut frames);
-    for address in &frames[..count] {
+/// A run of equal return addresses, which is what recursion leaves.
+#[derive(Clone, Copy)]
+struct Run {
+    address: u64,
+    times: u64,
+}
+
+impl Run {
+    fn print(self) {
+        let Self { address, times } = self;
         // A return address may belong to the next function already.
         let _ = match symbols::find(address - 1) {
-            Some((name, offset)) => writeln!(Serial, "  {address:#x} {name}+{:#x}", offset + 1),
-            None => writeln!(Serial, "  {address:#x}"),
+            Some((name, offset)) => write!(Serial, "  {address:#x} {name}+{:#x}", offset + 1),
+            None => write!(Serial, "  {address:#x}"),
+        };
+        let _ = if times > 1 {
+            writeln!(Serial, ", {times} times")
+        } else {
+            writeln!(Serial)
         };
     }
+}
+
+fn for_each_run(mut visit: impl FnMut(Run)) {
+    let mut run = Run {
+        address: 0,
+        times: 0,
+    };
+    hal::backtrace::walk(|address| {
+        if address == run.address {
+            run.times += 1;
+            return;
+        }
+        if run.times > 0 {
+            visit(run);
+        }
+        run = Run { address, times: 1 };
+    });
+    if run.times > 0 {
+        visit(run);
+    }
+}
+
+/// The innermost and the outermost callers: where it happened, and on whose behalf.
+fn print_backtrace() {
+    let mut count = 0;
+    for_each_run(|_| count += 1);
+    let mut at = 0;
+    for_each_run(|run| {
+        if at < INNERMOST || at + OUTERMOST >= count {
+            run.print();
+        } else if at == INNERMOST {
+            let _ = writeln!(Serial, "  ... {} more", count - INNERMOST - OUTERMOST);
+        }
+        at += 1;
+    });
 }
 
 /// Which world the CPU worked for.

@@ -7,6 +7,8 @@ use super::OutOfMemory;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 const ACCOUNTS: usize = 8192;
+/// More pages than any machine has.
+const LARGEST: u64 = 1 << 48;
 
 struct Slot {
     used: AtomicU64,
@@ -50,6 +52,11 @@ impl Account {
                     .compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed)
                     .is_ok()
             {
+                // It may have been used and left between the two looks.
+                if slot.used.load(Ordering::Acquire) != 0 {
+                    slot.handles.fetch_sub(1, Ordering::Release);
+                    continue;
+                }
                 slot.limit.store(limit, Ordering::Relaxed);
                 HINT.store(1 + (index % (ACCOUNTS - 1)) as u32, Ordering::Relaxed);
                 return Ok(Self {
@@ -113,6 +120,10 @@ impl Drop for Account {
 #[inline]
 pub(crate) fn charge(index: u16, pages: u64) -> Result<(), OutOfMemory> {
     let slot = &SLOTS[usize::from(index)];
+    if pages > LARGEST {
+        // The sum below must not go round.
+        return Err(OutOfMemory);
+    }
     let used = slot.used.fetch_add(pages, Ordering::Relaxed) + pages;
     if used > slot.limit.load(Ordering::Relaxed) {
         slot.used.fetch_sub(pages, Ordering::Relaxed);

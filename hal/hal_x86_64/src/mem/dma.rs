@@ -26,7 +26,11 @@ impl DmaMemory {
         let pages = len.div_ceil(PAGE_SIZE).max(1).next_power_of_two();
         let frame = Frame::alloc_order(pages.ilog2() as u8, account)?;
         let pointer = to_virtual(frame.phys().0);
-        Ok(Self { len: frame.len(), frame, pointer })
+        Ok(Self {
+            len: frame.len(),
+            frame,
+            pointer,
+        })
     }
 
     /// Its length in bytes.
@@ -47,7 +51,10 @@ impl DmaMemory {
     fn at<T>(&self, offset: usize) -> *mut T {
         // The block has at least a page, so this does not wrap.
         let fits = offset <= self.len - size_of::<T>();
-        assert!(fits && offset.is_multiple_of(size_of::<T>()), "invariant: access inside, aligned");
+        assert!(
+            fits && offset.is_multiple_of(size_of::<T>()),
+            "invariant: access inside, aligned"
+        );
         // SAFETY: inside of the block, which `pointer` begins.
         unsafe { self.pointer.add(offset).cast() }
     }

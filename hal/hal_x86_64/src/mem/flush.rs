@@ -12,8 +12,8 @@ use crate::{apic, irq, registers};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::arch::asm;
-use core::sync::atomic::{AtomicU64, Ordering};
-use sync::SpinLock;
+use core::sync::atomic::{AtomicU64, Ordering, fence};
+use sync::{SpinGuard, SpinLock};
 
 /// Above this many pages, everything is flushed.
 const SINGLE_PAGES: u64 = 32;
@@ -84,11 +84,14 @@ impl Flush {
 
     fn finish_in_place(&mut self) {
         if let Some(root) = self.root.take() {
+            // The entries were changed before the mask is read: who is not in it
+            // yet loads the table later, and walks what is there now.
+            fence(Ordering::SeqCst);
             let mask = root.active.load(Ordering::Acquire);
             if mask & 1 << cpu::id() != 0 {
                 forget(self.start, self.end);
             }
-            if others_of(&root.active) != 0 {
+            if others_of(mask) != 0 {
                 send(&root, self.start, self.end);
             }
         }
@@ -105,17 +108,35 @@ impl Drop for Flush {
 /// Takes `root` off every CPU.
 pub(crate) fn detach(root: &Root) {
     root.unload();
-    if others_of(&root.active) != 0 {
+    if others_of(root.active.load(Ordering::SeqCst)) != 0 {
         send(root, 0, DETACH);
     }
 }
 
+/// Makes every CPU forget the kernel's own pages in `start..end`, which are gone.
+pub(crate) fn forget_kernel(start: u64, end: u64) {
+    fence(Ordering::SeqCst);
+    forget(start, end);
+    let all = u64::MAX >> (64 - cpu::count());
+    let others = others_of(all);
+    if others != 0 {
+        let sender = SENDER.lock();
+        request(&sender, others, core::ptr::null(), start, end);
+    }
+}
+
 fn send(root: &Root, start: u64, end: u64) {
-    let _sender = SENDER.lock();
-    let mask = others_of(&root.active);
+    let sender = SENDER.lock();
+    let mask = others_of(root.active.load(Ordering::SeqCst));
+    request(&sender, mask, root, start, end);
+}
+
+/// Has the CPUs of `mask` forget, where they have `root` loaded (null: anyway),
+/// and waits until they have.
+fn request(_sender: &SpinGuard<'_, ()>, mask: u64, root: *const Root, start: u64, end: u64) {
     START.store(start, Ordering::Relaxed);
     END.store(end, Ordering::Relaxed);
-    ROOT.store(root as *const Root as u64, Ordering::Relaxed);
+    ROOT.store(root as u64, Ordering::Relaxed);
     PENDING.store(mask, Ordering::Release);
     for cpu in (0..cpu::MAX_CPUS).filter(|cpu| mask & 1 << cpu != 0) {
         if let Some(block) = block(cpu) {
@@ -143,7 +164,9 @@ fn serve_pending() {
     }
     let (start, end) = (START.load(Ordering::Relaxed), END.load(Ordering::Relaxed));
     let root = ROOT.load(Ordering::Relaxed) as *const Root;
-    if core::ptr::eq(this_cpu().memory.loaded.get(), root) {
+    if root.is_null() {
+        forget(start, end);
+    } else if core::ptr::eq(this_cpu().memory.loaded.get(), root) {
         if end == DETACH {
             // SAFETY: the sender holds the root until all have answered.
             unsafe { (*root).unload() };

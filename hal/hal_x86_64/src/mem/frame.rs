@@ -103,7 +103,7 @@ impl Frame {
         unsafe {
             asm!(
                 "rep stosq",
-                inout("rcx") self.len() / 8 => _, inout("rdi") self.pointer() => _, in("rax") 0,
+                inout("rcx") self.len() / 8 => _, inout("rdi") self.writable() => _, in("rax") 0,
                 options(nostack, preserves_flags)
             );
         }
@@ -114,7 +114,7 @@ impl Frame {
         let len = self.len();
         assert_eq!(len, from.len(), "invariant: both frames have one order");
         // SAFETY: both blocks are `len` long, and they are two or the same.
-        unsafe { copy(from.pointer(), self.pointer(), len) }
+        unsafe { copy(from.pointer(), self.writable(), len) }
     }
 
     /// Reads the bytes at `offset`; the range must lie within.
@@ -130,7 +130,7 @@ impl Frame {
     pub fn write(&self, offset: usize, from: &[u8]) {
         self.check(offset, from.len());
         // SAFETY: as `read`.
-        unsafe { copy(from.as_ptr(), self.pointer().add(offset), from.len()) }
+        unsafe { copy(from.as_ptr(), self.writable().add(offset), from.len()) }
     }
 
     /// The aligned 32-bit word at `offset`.
@@ -142,6 +142,7 @@ impl Frame {
     /// Stores an aligned 32-bit word.
     #[inline]
     pub fn write_u32(&self, offset: usize, value: u32) {
+        self.writable();
         self.word32(offset).store(value, Ordering::Release);
     }
 
@@ -154,12 +155,14 @@ impl Frame {
     /// Stores an aligned 64-bit word.
     #[inline]
     pub fn write_u64(&self, offset: usize, value: u64) {
+        self.writable();
         self.word64(offset).store(value, Ordering::Release);
     }
 
     /// Replaces the aligned word at `offset` by `new` if it is `old`; tells what
     /// it was.
     pub fn compare_exchange_u32(&self, offset: usize, old: u32, new: u32) -> u32 {
+        self.writable();
         match self
             .word32(offset)
             .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
@@ -170,12 +173,24 @@ impl Frame {
 
     /// As [`Frame::compare_exchange_u32`], of 64 bits.
     pub fn compare_exchange_u64(&self, offset: usize, old: u64, new: u64) -> u64 {
+        self.writable();
         match self
             .word64(offset)
             .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
         {
             Ok(was) | Err(was) => was,
         }
+    }
+
+    /// Where it stands in the direct map, to be written. The boot archive's frames
+    /// are not: the kernel holds references into them.
+    #[inline]
+    fn writable(&self) -> *mut u8 {
+        assert!(
+            !frames::is_read_only(self.number),
+            "invariant: the boot archive is not written"
+        );
+        self.pointer()
     }
 
     /// Where it stands in the direct map.

@@ -1,5 +1,8 @@
 //! Which frames are free: the buddy allocator over one table of frame states,
 //! with a small cache of single frames per CPU in front.
+//!
+//! The last frames are for the kernel's own account: when a world has used up
+//! memory, its calls fail, and the kernel can still do what it takes to end it.
 
 use super::account::{charge, credit};
 use super::physical::to_virtual;
@@ -8,7 +11,7 @@ use crate::cpu::this_cpu;
 use boot_info::{MemoryKind, MemoryMap};
 use buddy::{Buddy, Links, Mark};
 use core::cell::Cell;
-use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 use sync::SpinLock;
 
 /// What is known of one frame. `next`, `prev` and `mark` are the allocator's
@@ -64,16 +67,30 @@ static STATES: sync::Once<States> = sync::Once::new();
 const CACHE: usize = 64;
 const BATCH: usize = 32;
 
+/// The kernel's own account, which may have the last frames.
+const KERNEL: u16 = 0;
+/// Stands for an account in the states of the boot archive's frames, which must
+/// not be written and are never free.
+const BOOT_ARCHIVE: u16 = u16::MAX;
+/// One in so many frames is in the reserve, within the limits below.
+const RESERVE_SHARE: u32 = 64;
+const RESERVE_LEAST: u32 = 256;
+const RESERVE_MOST: u32 = 4096;
+
+/// Whether only the reserve is left, as of the last visit to the allocator.
+static IS_LOW: AtomicBool = AtomicBool::new(false);
+
 /// One CPU's free frames.
 pub(crate) struct CpuFrames {
-    count: Cell<usize>,
+    /// Changed by its CPU only; others read it for statistics.
+    count: AtomicUsize,
     frames: [Cell<u32>; CACHE],
 }
 
 impl CpuFrames {
     pub(crate) const fn new() -> Self {
         Self {
-            count: Cell::new(0),
+            count: AtomicUsize::new(0),
             frames: [const { Cell::new(0) }; CACHE],
         }
     }
@@ -92,8 +109,7 @@ pub struct FrameStatistics {
 pub fn statistics() -> FrameStatistics {
     let cached: usize = (0..crate::cpu::count())
         .filter_map(crate::cpu::block)
-        // A racy read of another CPU's count: a figure for people.
-        .map(|block| block.memory.frames.count.get())
+        .map(|block| block.memory.frames.count.load(Ordering::Relaxed))
         .sum();
     let buddy = BUDDY.lock();
     FrameStatistics {
@@ -149,37 +165,56 @@ pub(crate) fn state(frame: u32) -> &'static FrameState {
     &states.0[frame as usize]
 }
 
+/// Whether the frame is one of the boot archive.
+#[inline]
+pub(crate) fn is_read_only(frame: u32) -> bool {
+    state(frame).account.load(Ordering::Relaxed) == BOOT_ARCHIVE
+}
+
 /// A single frame; its contents are what they were.
 #[inline]
 pub(crate) fn take_one(account: u16) -> Result<u32, OutOfMemory> {
     charge(account, 1)?;
     let cache = &this_cpu().memory.frames;
-    let mut count = cache.count.get();
-    if count == 0 {
-        count = refill(cache);
+    let mut count = cache.count.load(Ordering::Relaxed);
+    if count == 0 || IS_LOW.load(Ordering::Relaxed) {
+        count = refill(cache, account, count);
         if count == 0 {
             credit(account, 1);
             return Err(OutOfMemory);
         }
     }
     let frame = cache.frames[count - 1].get();
-    cache.count.set(count - 1);
+    cache.count.store(count - 1, Ordering::Relaxed);
     own(frame, 0, account);
     Ok(frame)
 }
 
+/// Fills the cache, which has `count` frames, for `account`; returns how many of
+/// them this account can have.
 #[cold]
-fn refill(cache: &CpuFrames) -> usize {
+fn refill(cache: &CpuFrames, account: u16, mut count: usize) -> usize {
     let mut buddy = BUDDY.lock();
-    let mut count = 0;
+    if look_at_reserve(&buddy, 1) && account != KERNEL {
+        return 0;
+    }
     while count < BATCH
         && let Some(frame) = buddy.alloc(0)
     {
         cache.frames[count].set(frame);
         count += 1;
     }
-    cache.count.set(count);
+    cache.count.store(count, Ordering::Relaxed);
     count
+}
+
+/// Whether no more than the reserve would be left without `count` frames; notes
+/// it for those who have their frames from a cache.
+fn look_at_reserve(buddy: &Buddy<States>, count: u32) -> bool {
+    let reserve = (buddy.managed_frames() / RESERVE_SHARE).clamp(RESERVE_LEAST, RESERVE_MOST);
+    let is_low = buddy.free_frames() < reserve + count;
+    IS_LOW.store(is_low, Ordering::Relaxed);
+    is_low
 }
 
 /// A block of 2^order frames.
@@ -191,7 +226,11 @@ pub(crate) fn take(order: u8, account: u16) -> Result<u32, OutOfMemory> {
         return Err(OutOfMemory);
     }
     charge(account, 1 << order)?;
-    let Some(frame) = BUDDY.lock().alloc(order) else {
+    let mut buddy = BUDDY.lock();
+    let is_refused = look_at_reserve(&buddy, 1 << order) && account != KERNEL;
+    let frame = if is_refused { None } else { buddy.alloc(order) };
+    drop(buddy);
+    let Some(frame) = frame else {
         credit(account, 1 << order);
         return Err(OutOfMemory);
     };
@@ -214,10 +253,10 @@ pub(crate) fn give(frame: u32) {
     let order = state.order.load(Ordering::Relaxed);
     credit(state.account.load(Ordering::Relaxed), 1 << order);
     let cache = &this_cpu().memory.frames;
-    let count = cache.count.get();
+    let count = cache.count.load(Ordering::Relaxed);
     if order == 0 && count < CACHE {
         cache.frames[count].set(frame);
-        cache.count.set(count + 1);
+        cache.count.store(count + 1, Ordering::Relaxed);
     } else {
         give_back(frame, order, cache);
     }
@@ -234,11 +273,12 @@ fn give_back(frame: u32, order: u8, cache: &CpuFrames) {
     free(frame, order);
     if order == 0 {
         for _ in 0..BATCH {
-            let count = cache.count.get() - 1;
-            cache.count.set(count);
+            let count = cache.count.load(Ordering::Relaxed) - 1;
+            cache.count.store(count, Ordering::Relaxed);
             free(cache.frames[count].get(), 0);
         }
     }
+    look_at_reserve(&buddy, 0);
 }
 
 /// A frame of the boot archive, which the allocator never had: it begins with
@@ -246,7 +286,13 @@ fn give_back(frame: u32, order: u8, cache: &CpuFrames) {
 pub(crate) fn share_boot_frame(address: u64) -> Frame {
     let number = (address / PAGE_SIZE as u64) as u32;
     let state = state(number);
-    if state.refs.fetch_add(1, Ordering::Relaxed) == 0 {
+    state.account.store(BOOT_ARCHIVE, Ordering::Relaxed);
+    let before = state.refs.fetch_add(1, Ordering::Relaxed);
+    assert!(
+        before < u32::MAX / 2,
+        "invariant: references to a frame do not overflow"
+    );
+    if before == 0 {
         state.refs.fetch_add(1, Ordering::Relaxed);
     }
     // SAFETY: the count above includes this reference.

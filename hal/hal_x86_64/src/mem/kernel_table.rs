@@ -4,7 +4,7 @@
 use super::account::Account;
 use super::physical::is_direct;
 use super::table::{self, ADDRESS, ENTRIES, GLOBAL, LARGE, NO_EXECUTE, PRESENT, WRITABLE};
-use super::{Frame, OutOfMemory, PAGE_SIZE, frames};
+use super::{Frame, OutOfMemory, PAGE_SIZE, flush, frames};
 use crate::layout::{DEVICES, DIRECT_MAP, IMAGE, STACKS};
 use crate::registers;
 use boot_info::MemoryMap;
@@ -115,18 +115,43 @@ fn map_direct(map: &MemoryMap) {
     let mut address = 0;
     while address < end {
         let flags = PRESENT | WRITABLE | GLOBAL | LARGE | NO_EXECUTE;
-        let whole = huge && address % HUGE_PAGE == 0 && covers(map, address, address + HUGE_PAGE);
+        let whole = huge
+            && address % HUGE_PAGE == 0
+            && covers(map, address, address + HUGE_PAGE)
+            && !overlaps_constants(address, address + HUGE_PAGE);
         if whole {
             entry(DIRECT_MAP + address, 2).store(address | flags, Ordering::Release);
             address += HUGE_PAGE;
         } else {
             // A large page that begins in memory may reach past its end, into
             // what the memory type ranges keep uncached.
-            if touches(map, address, address + LARGE_PAGE) {
+            if overlaps_constants(address, address + LARGE_PAGE) {
+                map_direct_beside_constants(address);
+            } else if touches(map, address, address + LARGE_PAGE) {
                 entry(DIRECT_MAP + address, 1).store(address | flags, Ordering::Release);
             }
             address += LARGE_PAGE;
         }
+    }
+}
+
+/// The physical range of the image's text and constants.
+fn constants() -> Range<u64> {
+    &raw const image_start as u64 - IMAGE..&raw const rodata_end as u64 - IMAGE
+}
+
+fn overlaps_constants(start: u64, end: u64) -> bool {
+    let constants = constants();
+    constants.start < end && start < constants.end
+}
+
+/// Maps a large page's worth of the direct map in which the image stands: its
+/// text and constants cannot be written here either.
+fn map_direct_beside_constants(start: u64) {
+    for address in (start..start + LARGE_PAGE).step_by(PAGE_SIZE) {
+        let is_constant = constants().contains(&address);
+        let flags = PRESENT | GLOBAL | NO_EXECUTE | if is_constant { 0 } else { WRITABLE };
+        entry(DIRECT_MAP + address, 0).store(address | flags, Ordering::Release);
     }
 }
 
@@ -156,7 +181,8 @@ pub fn is_mapped(address: u64) -> bool {
     let mut table = kernel_root();
     for level in (0..4).rev() {
         // SAFETY: kernel tables are never freed.
-        let entry = unsafe { table::entries(table) }[table::index(address, level)].load(Ordering::Acquire);
+        let entry =
+            unsafe { table::entries(table) }[table::index(address, level)].load(Ordering::Acquire);
         if entry & PRESENT == 0 {
             return false;
         }
@@ -168,7 +194,8 @@ pub fn is_mapped(address: u64) -> bool {
     true
 }
 
-/// Maps fresh memory at `start..end`, a kernel stack.
+/// Maps fresh memory at `start..end`, a kernel stack, where nothing is mapped. At
+/// an error, what got mapped stays for the next attempt at the same place.
 pub(crate) fn map_stack(start: u64, end: u64) -> Result<(), OutOfMemory> {
     let _change = CHANGE.lock();
     for address in (start..end).step_by(PAGE_SIZE) {
@@ -182,6 +209,20 @@ pub(crate) fn map_stack(start: u64, end: u64) -> Result<(), OutOfMemory> {
         }
     }
     Ok(())
+}
+
+/// Frees what [`map_stack`] mapped at `start..end`, which nobody uses any more.
+pub(crate) fn unmap_stack(start: u64, end: u64) {
+    let mut frames = [const { None }; 32];
+    for (address, slot) in (start..end).step_by(PAGE_SIZE).zip(&mut frames) {
+        if let Ok(leaf) = try_entry(address, 0) {
+            let old = leaf.swap(0, Ordering::AcqRel);
+            // SAFETY: a stack's leaf holds the only reference to its frame.
+            *slot = (old & PRESENT != 0).then(|| unsafe { Frame::from_raw(old & ADDRESS) });
+        }
+    }
+    flush::forget_kernel(start, end);
+    drop(frames);
 }
 
 /// A device's registers, mapped uncached. The mapping stays for good.
@@ -204,6 +245,8 @@ impl DeviceMemory {
         }
         let mut next = CHANGE.lock();
         let base = *next;
+        // Also where the tables cannot be had: what is mapped by then stays.
+        *next = base + (end - start);
         for (page, at) in (start..end)
             .step_by(PAGE_SIZE)
             .zip((base..).step_by(PAGE_SIZE))
@@ -213,7 +256,6 @@ impl DeviceMemory {
                 .ok()?
                 .store(page | flags, Ordering::Release);
         }
-        *next = base + (end - start);
         Some(Self {
             base: base + (address - start),
             len,

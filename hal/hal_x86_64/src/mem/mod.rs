@@ -38,7 +38,7 @@ pub use physical::{Physical, boot_frame, to_virtual};
 pub(crate) use flush::serve as serve_flush_request;
 pub(crate) use frames::CpuFrames;
 pub(crate) use heap::CpuHeap;
-pub(crate) use kernel_table::{kernel_root, map_stack};
+pub(crate) use kernel_table::{kernel_root, map_stack, unmap_stack};
 
 use crate::boot::BootInfo;
 

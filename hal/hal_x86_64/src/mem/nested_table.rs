@@ -66,10 +66,7 @@ impl NestedTable {
         // SAFETY: the root lives as long as `self`; `&mut` makes this the only
         // change.
         let leaf = unsafe { table::find_or_make(self.root, gpa, &self.account) }?;
-        let old = leaf.swap(
-            frame.into_raw() | table::leaf_flags(prot) | OWNED,
-            Ordering::AcqRel,
-        );
+        let old = leaf.swap(table::owned_leaf(frame, prot), Ordering::AcqRel);
         retire(old, sink);
         Ok(())
     }
@@ -188,7 +185,8 @@ impl NestedTable {
             recent.set((region + 1, leaves));
         }
         // SAFETY: a leaf table below the root, which stays until `drop`.
-        let entry = unsafe { table::entries(leaves) }[table::index(gpa, table::LEAF)].load(Ordering::Acquire);
+        let entry = unsafe { table::entries(leaves) }[table::index(gpa, table::LEAF)]
+            .load(Ordering::Acquire);
         (entry & (OWNED | PRESENT) == OWNED | PRESENT).then_some(entry)
     }
 }
@@ -196,8 +194,8 @@ impl NestedTable {
 impl Drop for NestedTable {
     /// The owner drops it when no vCPU can run on it any more.
     fn drop(&mut self) {
-        // SAFETY: `root` is this table's alone; hal_svm's `run` borrows the table
-        // for as long as a CPU uses it.
+        // SAFETY: `root` is this table's alone; every `HardwareVcpu` of hal_svm
+        // keeps the table that it runs on.
         unsafe {
             table::free_below(self.root, 0..ENTRIES);
             drop(Frame::from_raw(self.root));

@@ -10,7 +10,7 @@ use crate::layout::USER_END;
 use crate::registers;
 use alloc::sync::Arc;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Why a page was not mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct Root {
     address: u64,
     /// The CPUs that have it loaded.
     pub(crate) active: AtomicU64,
+    /// Its mappings are being taken apart: it is not to be loaded any more.
+    is_closed: AtomicBool,
 }
 
 impl Root {
@@ -64,7 +66,13 @@ impl Root {
             return;
         }
         let bit = 1 << cpu::id();
-        self.active.fetch_or(bit, Ordering::AcqRel);
+        // Either this CPU sees that the table is closed, or who closes it sees
+        // this CPU: each writes before it reads.
+        self.active.fetch_or(bit, Ordering::SeqCst);
+        if self.is_closed.load(Ordering::SeqCst) {
+            self.active.fetch_and(!bit, Ordering::AcqRel);
+            return load_none();
+        }
         // SAFETY: the table shares the kernel's half; `Drop` takes it off every
         // CPU before it is freed.
         unsafe { registers::set_cr3(self.address) };
@@ -77,13 +85,21 @@ impl Root {
 
     /// Takes it off this CPU, if it is loaded here.
     pub(crate) fn unload(&self) {
-        let memory = &this_cpu().memory;
-        if core::ptr::eq(memory.loaded.get(), self) {
-            // SAFETY: the kernel's own table maps all that the kernel uses.
-            unsafe { registers::set_cr3(super::kernel_root()) };
-            memory.loaded.set(core::ptr::null());
-            self.active.fetch_and(!(1 << cpu::id()), Ordering::AcqRel);
+        if self.is_active() {
+            load_none();
         }
+    }
+}
+
+/// Loads the kernel's own table, in place of what was.
+#[cold]
+fn load_none() {
+    let old = this_cpu().memory.loaded.replace(core::ptr::null());
+    // SAFETY: the kernel's own table maps all that the kernel uses.
+    unsafe { registers::set_cr3(super::kernel_root()) };
+    // SAFETY: a loaded root lives, see `Drop`.
+    if let Some(old) = unsafe { old.as_ref() } {
+        old.active.fetch_and(!(1 << cpu::id()), Ordering::AcqRel);
     }
 }
 
@@ -111,8 +127,15 @@ impl PageTable {
         table::for_each_used(&kernel[ENTRIES / 2..], |slot, entry| {
             frame.write_u64((ENTRIES / 2 + slot) * 8, entry.load(Ordering::Relaxed));
         });
-        let root = Arc::new(Root { address: frame.into_raw(), active: AtomicU64::new(0) });
-        Ok(Self { root, account: account.clone() })
+        let root = Arc::new(Root {
+            address: frame.into_raw(),
+            active: AtomicU64::new(0),
+            is_closed: AtomicBool::new(false),
+        });
+        Ok(Self {
+            root,
+            account: account.clone(),
+        })
     }
 
     /// The part that tasks hold on to.
@@ -136,16 +159,22 @@ impl PageTable {
         if leaf.load(Ordering::Relaxed) != 0 {
             return Err(MapError::AlreadyMapped);
         }
-        leaf.store(frame.into_raw() | table::leaf_flags(prot) | OWNED, Ordering::Release);
+        leaf.store(table::owned_leaf(frame, prot), Ordering::Release);
         Ok(())
     }
 
     /// Maps `frame` in place of what is at `va`, whose frame goes into `flush`.
-    pub fn replace(&mut self, va: u64, frame: Frame, prot: Prot, flush: &mut Flush) -> Result<(), MapError> {
+    pub fn replace(
+        &mut self,
+        va: u64,
+        frame: Frame,
+        prot: Prot,
+        flush: &mut Flush,
+    ) -> Result<(), MapError> {
         check(va)?;
         // SAFETY: as `map`.
         let leaf = unsafe { table::find_or_make(self.root.address, va, &self.account) }?;
-        let old = leaf.swap(frame.into_raw() | table::leaf_flags(prot) | OWNED, Ordering::AcqRel);
+        let old = leaf.swap(table::owned_leaf(frame, prot), Ordering::AcqRel);
         self.retire(va, old, flush);
         Ok(())
     }
@@ -169,17 +198,25 @@ impl PageTable {
 
     /// Asks `choose` for each mapped page in `range` what it shall allow; it
     /// gets the address and what is allowed now.
-    pub fn change(&mut self, range: Range<u64>, flush: &mut Flush, mut choose: impl FnMut(u64, Prot) -> Option<Prot>) {
+    pub fn change(
+        &mut self,
+        range: Range<u64>,
+        flush: &mut Flush,
+        mut choose: impl FnMut(u64, Prot) -> Option<Prot>,
+    ) {
         let end = range.end.min(USER_END);
         // SAFETY: as `map`.
         unsafe {
             table::for_each_leaf(self.root.address, range.start, end, &mut |va, leaf| {
                 let old = leaf.load(Ordering::Relaxed);
-                let Some(prot) = choose(va, table::prot_of(old)) else { return };
+                let Some(prot) = choose(va, table::prot_of(old)) else {
+                    return;
+                };
                 let keep = ADDRESS | OWNED | DIRTY | ACCESSED;
                 // Accessed and dirty may be set by another CPU just now; a lost
                 // dirty bit would lose nothing but a hint, as nothing here
                 // writes frames back.
+                let prot = table::limited(old & ADDRESS, prot);
                 leaf.store(old & keep | table::leaf_flags(prot), Ordering::Release);
                 flush.note(&self.root, va, old & PRESENT != 0);
             });
@@ -198,7 +235,13 @@ impl PageTable {
     /// is passed over, so a large empty range costs little.
     pub fn next_mapped(&self, range: Range<u64>) -> Option<u64> {
         // SAFETY: the root lives; `&self` keeps changes away.
-        unsafe { table::first_leaf(self.root.address, range.start & !0xfff, range.end.min(USER_END)) }
+        unsafe {
+            table::first_leaf(
+                self.root.address,
+                range.start & !0xfff,
+                range.end.min(USER_END),
+            )
+        }
     }
 
     /// Calls `visit` for every mapped page in `range`.
@@ -215,28 +258,42 @@ impl PageTable {
     fn retire(&self, va: u64, old: u64, flush: &mut Flush) {
         if old & OWNED != 0 {
             // SAFETY: the leaf held this reference and is overwritten.
-            flush.retire(&self.root, va, unsafe { Frame::from_raw(old & ADDRESS) }, old & PRESENT != 0);
+            flush.retire(
+                &self.root,
+                va,
+                unsafe { Frame::from_raw(old & ADDRESS) },
+                old & PRESENT != 0,
+            );
         }
     }
 }
 
 impl Drop for PageTable {
     fn drop(&mut self) {
+        self.root.is_closed.store(true, Ordering::SeqCst);
         flush::detach(&self.root);
-        // SAFETY: no CPU has the root loaded, and a task that still holds it
-        // finds an empty lower half.
+        // SAFETY: no CPU has the root loaded, and none that finds it closed loads
+        // it, though tasks may still hold it.
         unsafe { table::free_below(self.root.address, 0..ENTRIES / 2) }
     }
 }
 
 fn check(va: u64) -> Result<(), MapError> {
     let is_good = va < USER_END && va.is_multiple_of(PAGE_SIZE as u64);
-    if is_good { Ok(()) } else { Err(MapError::BadAddress) }
+    if is_good {
+        Ok(())
+    } else {
+        Err(MapError::BadAddress)
+    }
 }
 
 fn mapping(entry: u64) -> Mapping {
     // SAFETY: the leaf holds a reference, which stays its own; the clone below
     // counts ours.
     let held = core::mem::ManuallyDrop::new(unsafe { Frame::from_raw(entry & ADDRESS) });
-    Mapping { frame: (*held).clone(), prot: table::prot_of(entry), is_dirty: entry & DIRTY != 0 && entry & WRITABLE != 0 }
+    Mapping {
+        frame: (*held).clone(),
+        prot: table::prot_of(entry),
+        is_dirty: entry & DIRTY != 0 && entry & WRITABLE != 0,
+    }
 }

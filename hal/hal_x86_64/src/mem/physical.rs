@@ -53,7 +53,9 @@ impl PhysicalMemory for Physical {
         let first = address & !0xfff;
         let reachable = match LOADED.get() {
             None => end <= BOOT_REACH,
-            Some(_) => (first..end).step_by(4096).all(|page| super::is_mapped(DIRECT_MAP + page)),
+            Some(_) => (first..end)
+                .step_by(4096)
+                .all(|page| super::is_mapped(DIRECT_MAP + page)),
         };
         if !reachable {
             return Err(refused);
@@ -116,12 +118,12 @@ fn archive(loaded: &boot_info::BootInfo) -> &'static [u8] {
 }
 
 /// The frame at byte `offset` of the boot archive, if `offset` is that of a
-/// whole page. It is never freed and must not be mapped writable; `PageTable`
-/// sees to that.
+/// whole page. It is never freed, and never written: `Frame` refuses that, and
+/// tables map it for loads and fetches only.
 pub fn boot_frame(offset: u64) -> Option<Frame> {
     let module = LOADED.get()?.modules.as_slice().first()?;
-    let address = module.address + offset;
-    if !address.is_multiple_of(4096) || offset + 4096 > module.length {
+    let address = module.address.checked_add(offset)?;
+    if !address.is_multiple_of(4096) || offset.checked_add(4096)? > module.length {
         return None;
     }
     Some(frames::share_boot_frame(address))

@@ -7,7 +7,7 @@
 
 use super::account::Account;
 use super::physical::to_virtual;
-use super::{Frame, OutOfMemory, Prot};
+use super::{Frame, OutOfMemory, PAGE_SIZE, Prot, frames};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) const PRESENT: u64 = 1 << 0;
@@ -36,7 +36,9 @@ const LINE: usize = 8;
 /// Whether none of these entries is in use.
 #[inline]
 fn is_clear(line: &[AtomicU64]) -> bool {
-    line.iter().fold(0, |all, entry| all | entry.load(Ordering::Relaxed)) == 0
+    line.iter()
+        .fold(0, |all, entry| all | entry.load(Ordering::Relaxed))
+        == 0
 }
 
 /// Calls `visit` for each entry of `table` that is in use, with its place.
@@ -84,6 +86,24 @@ pub(crate) fn leaf_flags(prot: Prot) -> u64 {
         flags |= WRITE_THROUGH | CACHE_DISABLE;
     }
     flags
+}
+
+/// The leaf for `frame`, whose reference it takes over.
+#[inline]
+pub(crate) fn owned_leaf(frame: Frame, prot: Prot) -> u64 {
+    let address = frame.into_raw();
+    address | leaf_flags(limited(address, prot)) | OWNED
+}
+
+/// `prot`, without stores where the frame at `address` is the boot archive's: the
+/// kernel holds references to what is in there.
+#[inline]
+pub(crate) fn limited(address: u64, prot: Prot) -> Prot {
+    if prot.contains(Prot::WRITE) && frames::is_read_only((address / PAGE_SIZE as u64) as u32) {
+        prot.without(Prot::WRITE)
+    } else {
+        prot
+    }
 }
 
 /// What a leaf's flags allow.
@@ -146,7 +166,11 @@ pub(crate) unsafe fn find_table(root: u64, address: u64) -> Option<u64> {
 ///
 /// # Safety
 /// As [`find`], and the caller alone changes these tables meanwhile.
-pub(crate) unsafe fn find_or_make(root: u64, address: u64, account: &Account) -> Result<&'static AtomicU64, OutOfMemory> {
+pub(crate) unsafe fn find_or_make(
+    root: u64,
+    address: u64,
+    account: &Account,
+) -> Result<&'static AtomicU64, OutOfMemory> {
     let mut table = root;
     let mut level = TOP;
     while level > LEAF {
@@ -172,7 +196,10 @@ pub(crate) unsafe fn find_or_make(root: u64, address: u64, account: &Account) ->
 /// # Safety
 /// As [`find`].
 #[inline]
-unsafe fn leaf_table(root: u64, address: u64) -> Result<&'static [AtomicU64; ENTRIES], Option<u64>> {
+unsafe fn leaf_table(
+    root: u64,
+    address: u64,
+) -> Result<&'static [AtomicU64; ENTRIES], Option<u64>> {
     let mut table = root;
     let mut level = TOP;
     while level > LEAF {
@@ -193,7 +220,12 @@ unsafe fn leaf_table(root: u64, address: u64) -> Result<&'static [AtomicU64; ENT
 ///
 /// # Safety
 /// As [`find_or_make`].
-pub(crate) unsafe fn for_each_leaf(root: u64, start: u64, end: u64, visit: &mut dyn FnMut(u64, &AtomicU64)) {
+pub(crate) unsafe fn for_each_leaf(
+    root: u64,
+    start: u64,
+    end: u64,
+    visit: &mut dyn FnMut(u64, &AtomicU64),
+) {
     let mut address = start;
     while address < end {
         // SAFETY: passed on.
