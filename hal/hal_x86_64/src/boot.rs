@@ -149,6 +149,9 @@ extern "C" fn first(start_info: u64) -> ! {
     registers::harden();
     fpu::init_cpu();
     let info = mem::init(start_info);
+    // Whoever waits for a lock answers flush requests meanwhile: their sender may
+    // hold that very lock.
+    sync::spin::set_relax_hook(cpu::relax);
     apic::init_first(&info);
     let _ = INFO.set(info);
     // The boot stack has no guard page.
