@@ -20,8 +20,6 @@ pub(crate) struct CpuLocal {
     this: Cell<*const CpuLocal>,
     /// Kernel stack pointer at the moment of entering ring 3.
     pub(crate) kernel_rsp: Cell<u64>,
-    /// End of the register block into which the next trap from ring 3 pushes.
-    pub(crate) frame_end: Cell<u64>,
     /// Where SYSCALL's entry parks the program's stack pointer.
     pub(crate) scratch: Cell<u64>,
     pub(crate) id: Cell<u32>,
@@ -44,7 +42,6 @@ impl CpuLocal {
         Self {
             this: Cell::new(core::ptr::null()),
             kernel_rsp: Cell::new(0),
-            frame_end: Cell::new(0),
             scratch: Cell::new(0),
             id: Cell::new(0),
             apic_id: AtomicU32::new(0),
@@ -60,9 +57,9 @@ impl CpuLocal {
 }
 
 pub(crate) const KERNEL_RSP: usize = offset_of!(CpuLocal, kernel_rsp);
-pub(crate) const FRAME_END: usize = offset_of!(CpuLocal, frame_end);
 pub(crate) const SCRATCH: usize = offset_of!(CpuLocal, scratch);
-/// The task state's `rsp0`, four bytes into the segment.
+/// The task state's `rsp0`, four bytes into the segment: where traps from ring 3
+/// begin to push, and the system call entry with them.
 pub(crate) const RSP0: usize = offset_of!(CpuLocal, state) + 4;
 
 static FIRST: CpuLocal = CpuLocal::new();

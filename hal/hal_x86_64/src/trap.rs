@@ -5,7 +5,7 @@
 //! (`user_context`) and returns from its `run`. A trap from ring 0 is handled on
 //! the stack it came on, NMI, #DF, #MC and #DB on stacks of their own.
 
-use crate::cpu::{FRAME_END, KERNEL_RSP, SCRATCH};
+use crate::cpu::{KERNEL_RSP, RSP0, SCRATCH};
 use crate::gdt::{self, KERNEL_CODE, TablePointer};
 use crate::registers::{self, EFER, LSTAR, SFMASK, STAR, rdmsr, wrmsr};
 use crate::{backtrace, irq, user};
@@ -135,7 +135,7 @@ extern "C" fn trap_entry() {
         "cld",
         // Back into `UserContext::run`, whose caller's registers lie there.
         "mov rsp, gs:[{kernel_rsp}]",
-        "pop r15; pop r14; pop r13; pop r12; pop rbx; pop rbp",
+        "pop rbx; pop rbp",
         "ret",
         "2:",
         push_registers!(),
@@ -200,10 +200,10 @@ extern "C" fn syscall_entry() {
         "push {syscall}",
         push_registers!(),
         "mov rsp, gs:[{kernel_rsp}]",
-        "pop r15; pop r14; pop r13; pop r12; pop rbx; pop rbp",
+        "pop rbx; pop rbp",
         "ret",
         scratch = const SCRATCH,
-        frame_end = const FRAME_END,
+        frame_end = const RSP0,
         kernel_rsp = const KERNEL_RSP,
         user_data = const gdt::USER_DATA,
         user_code = const gdt::USER_CODE,

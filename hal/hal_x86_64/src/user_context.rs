@@ -1,14 +1,14 @@
 //! [`UserContext`]: a program's registers, and going to ring 3 with them.
 //!
 //! `run` looks like a call that returns when the program needs the kernel. The
-//! entry code in `trap` finds the register block through this CPU's
-//! `frame_end` and returns through its `kernel_rsp`, both set here.
+//! entry code in `trap` finds the register block through this CPU's `rsp0` and
+//! returns through its `kernel_rsp`, both set here.
 
-use crate::cpu::{FRAME_END, KERNEL_RSP, RSP0};
+use crate::cpu::{KERNEL_RSP, RSP0};
 use crate::layout::USER_END;
 use crate::trap::{PAGE_FAULT, SYSCALL, pop_registers};
 use crate::{gdt, irq, registers};
-use core::arch::naked_asm;
+use core::arch::{asm, naked_asm};
 
 /// RFLAGS that a program may set: CF PF AF ZF SF TF DF OF AC ID (APM 1, 3.1.4).
 const USER_FLAGS: u64 = 0x24_0dd5;
@@ -166,15 +166,36 @@ impl UserContext {
 /// Goes to ring 3 with the registers at `regs`; returns when a trap has stored
 /// them there again.
 ///
+/// No register survives but RSP, RBP and RBX: the compiler saves only what it needs
+/// itself, which is less than a function of the C ABI would have to.
+///
 /// # Safety
 /// `regs` is a valid block for ring 3 with a canonical RIP.
+#[inline]
+unsafe fn enter(regs: *mut UserRegs) {
+    // SAFETY: the block is valid; all that `enter_ring3` loses is declared.
+    unsafe {
+        asm!(
+            "call {enter}",
+            enter = sym enter_ring3,
+            inout("rdi") regs => _,
+            out("r12") _,
+            out("r13") _,
+            out("r14") _,
+            out("r15") _,
+            clobber_abi("sysv64"),
+        );
+    }
+}
+
+/// # Safety
+/// As [`enter`], which is the only caller: R12 to R15 are lost.
 #[unsafe(naked)]
-unsafe extern "C" fn enter(regs: *mut UserRegs) {
+unsafe extern "C" fn enter_ring3(regs: *mut UserRegs) {
     naked_asm!(
-        "push rbp; push rbx; push r12; push r13; push r14; push r15",
+        "push rbp; push rbx",
         "mov gs:[{kernel_rsp}], rsp",
         "lea rax, [rdi + {size}]",
-        "mov gs:[{frame_end}], rax",
         "mov gs:[{rsp0}], rax",
         "mov rsp, rdi",
         "cmp qword ptr [rdi + {vector}], {syscall}",
@@ -191,7 +212,6 @@ unsafe extern "C" fn enter(regs: *mut UserRegs) {
         "swapgs",
         "iretq",
         kernel_rsp = const KERNEL_RSP,
-        frame_end = const FRAME_END,
         rsp0 = const RSP0,
         size = const size_of::<UserRegs>(),
         vector = const core::mem::offset_of!(UserRegs, vector),

@@ -119,6 +119,11 @@ impl Pipe {
 
     /// `None` where nothing is there yet.
     fn try_read(&self, sink: &mut dyn Sink) -> Option<Result<usize>> {
+        // The common reason to wait needs no lock. Only with it held is it sure
+        // that nothing was written before the last writer left.
+        if self.is_empty() && self.has_writers() {
+            return None;
+        }
         let mut ring = self.ring.lock();
         if ring.len() == 0 {
             return if self.has_writers() {
@@ -228,14 +233,11 @@ impl File for PipeEnd {
         if sink.room() == 0 {
             return Ok(0);
         }
-        match self.pipe.try_read(sink) {
-            Some(result) => result,
-            None if io.nonblock => Err(Errno::EAGAIN),
-            None => self
-                .pipe
-                .head
-                .wait(Events::IN, None, || self.pipe.try_read(sink))?,
+        if io.nonblock {
+            return self.pipe.try_read(sink).unwrap_or(Err(Errno::EAGAIN));
         }
+        let head = &self.pipe.head;
+        head.wait(Events::IN, None, || self.pipe.try_read(sink))?
     }
 
     fn write(&self, io: &mut Io, source: &mut dyn Source) -> Result<usize> {

@@ -151,6 +151,12 @@ pub struct Limit {
 pub trait Process: Send + Sync {
     /// Numbers of the process, or of one of its threads.
     fn status(&self, thread: Option<u32>) -> Option<ProcessStatus>;
+    /// Effective user and group alone, of the process or a thread; `None` where
+    /// it is gone. Every path through its directory asks for them.
+    fn owner(&self, thread: Option<u32>) -> Option<(u32, u32)> {
+        let status = self.status(thread)?;
+        Some((status.uids[1], status.gids[1]))
+    }
     /// Its threads.
     fn threads(&self) -> Vec<u32>;
     /// The program's file.

@@ -75,8 +75,7 @@ impl Directory for AllProcesses {
 }
 
 fn owner(process: &Shared, thread: Option<u32>) -> Result<(u32, u32)> {
-    let status = process.status(thread).ok_or(Errno::ENOENT)?;
-    Ok((status.uids[1], status.gids[1]))
+    process.owner(thread).ok_or(Errno::ENOENT)
 }
 
 /// /proc/PID, or /proc/PID/task/TID.

@@ -16,13 +16,20 @@ pub(crate) fn close(context: &mut Context<'_>, [fd, ..]: Args) -> Result<u64> {
     context.files().close(fd as i32).map(|()| 0)
 }
 
+const UNSHARE: u64 = 2;
+const CLOEXEC: u64 = 4;
+/// CLOSE_RANGE_UNSHARE and CLOSE_RANGE_CLOEXEC.
+pub(crate) const CLOSE_RANGE_FLAGS: u64 = UNSHARE | CLOEXEC;
+/// Flags of dup3(2).
+pub(crate) const DUP_FLAGS: OpenFlags = OpenFlags::CLOEXEC;
+/// Flags of pipe2(2).
+pub(crate) const PIPE_FLAGS: OpenFlags = OpenFlags::CLOEXEC.union(OpenFlags::NONBLOCK);
+
 pub(crate) fn close_range(
     context: &mut Context<'_>,
     [first, last, flags, ..]: Args,
 ) -> Result<u64> {
-    const UNSHARE: u64 = 2;
-    const CLOEXEC: u64 = 4;
-    if flags & !(UNSHARE | CLOEXEC) != 0 || first as u32 > last as u32 {
+    if flags & !CLOSE_RANGE_FLAGS != 0 || first as u32 > last as u32 {
         return Err(Errno::EINVAL);
     }
     if flags & UNSHARE != 0 {
@@ -51,7 +58,7 @@ pub(crate) fn dup2(context: &mut Context<'_>, [old, new, ..]: Args) -> Result<u6
 
 pub(crate) fn dup3(context: &mut Context<'_>, [old, new, flags, ..]: Args) -> Result<u64> {
     let flags = OpenFlags::from_bits_retain(flags as u32);
-    if old as i32 == new as i32 || !(flags - OpenFlags::CLOEXEC).is_empty() {
+    if old as i32 == new as i32 || !(flags - DUP_FLAGS).is_empty() {
         return Err(Errno::EINVAL);
     }
     let cloexec = flags.contains(OpenFlags::CLOEXEC);
@@ -191,7 +198,7 @@ pub(crate) fn pipe(context: &mut Context<'_>, [to, ..]: Args) -> Result<u64> {
 
 pub(crate) fn pipe2(context: &mut Context<'_>, [to, flags, ..]: Args) -> Result<u64> {
     let flags = OpenFlags::from_bits_retain(flags as u32);
-    if !(flags - (OpenFlags::CLOEXEC | OpenFlags::NONBLOCK)).is_empty() {
+    if !(flags - PIPE_FLAGS).is_empty() {
         return Err(Errno::EINVAL);
     }
     let (reader, writer) = Pipe::ends(context.process().account());

@@ -18,6 +18,12 @@ use vfs::{Caller, File, OpenFile, OpenFlags};
 const EVENTS_MAX: usize = 256;
 /// O_NONBLOCK and O_CLOEXEC, as all of these calls take them.
 const COMMON: u32 = EFD_NONBLOCK | EFD_CLOEXEC;
+/// Flags of eventfd2(2).
+pub(crate) const EVENTFD_FLAGS: u32 = COMMON | EFD_SEMAPHORE;
+/// Flags of timerfd_create(2).
+pub(crate) const TIMERFD_FLAGS: u32 = TFD_NONBLOCK | TFD_CLOEXEC;
+/// Flags of epoll_create1(2).
+pub(crate) const EPOLL_FLAGS: u32 = EPOLL_CLOEXEC;
 
 fn install(context: &Context<'_>, file: Arc<dyn File>, flags: u32) -> Result<u64> {
     let status = OpenFlags::RDWR | (OpenFlags::from_bits_retain(flags) & OpenFlags::NONBLOCK);
@@ -32,7 +38,7 @@ pub(crate) fn eventfd(context: &mut Context<'_>, [initial, ..]: Args) -> Result<
 
 pub(crate) fn eventfd2(context: &mut Context<'_>, [initial, flags, ..]: Args) -> Result<u64> {
     let flags = flags as u32;
-    if flags & !(COMMON | EFD_SEMAPHORE) != 0 {
+    if flags & !EVENTFD_FLAGS != 0 {
         return Err(Errno::EINVAL);
     }
     install(
@@ -44,7 +50,7 @@ pub(crate) fn eventfd2(context: &mut Context<'_>, [initial, flags, ..]: Args) ->
 
 pub(crate) fn timerfd_create(context: &mut Context<'_>, [clock, flags, ..]: Args) -> Result<u64> {
     let flags = flags as u32;
-    if flags & !(TFD_NONBLOCK | TFD_CLOEXEC) != 0 {
+    if flags & !TIMERFD_FLAGS != 0 {
         return Err(Errno::EINVAL);
     }
     install(
@@ -85,7 +91,7 @@ pub(crate) fn epoll_create(context: &mut Context<'_>, [size, ..]: Args) -> Resul
 
 pub(crate) fn epoll_create1(context: &mut Context<'_>, [flags, ..]: Args) -> Result<u64> {
     let flags = flags as u32;
-    if flags & !EPOLL_CLOEXEC != 0 {
+    if flags & !EPOLL_FLAGS != 0 {
         return Err(Errno::EINVAL);
     }
     install(context, Epoll::new(), flags)

@@ -3,8 +3,11 @@
 use crate::arguments::{path, start_of, strings};
 use crate::{Args, Context, Result};
 use abi::Errno;
-use abi::fs::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
+use abi::fs::{AT_EMPTY_PATH, AT_FDCWD};
 use vfs::Caller;
+
+/// Flags of execveat(2).
+pub(crate) const EXEC_FLAGS: u64 = AT_EMPTY_PATH as u64;
 
 pub(crate) fn execve(
     context: &mut Context<'_>,
@@ -21,8 +24,7 @@ pub(crate) fn execveat(
     [at, name, arguments, environment, flags, _]: Args,
 ) -> Result<u64> {
     let name = path(context, name)?;
-    let known = u64::from(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW);
-    if flags & !known != 0 {
+    if flags & !EXEC_FLAGS != 0 {
         return Err(Errno::EINVAL);
     }
     let mut budget = world::STRINGS_MAX;

@@ -8,6 +8,8 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod arguments;
 mod clock;
@@ -29,6 +31,8 @@ mod socket;
 mod stat;
 mod system;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use system::{SystemHooks, host_name, release, set_file_systems, set_hooks, set_host_name};
 pub use table::{dispatch, is_supported};

@@ -104,11 +104,16 @@ pub(crate) fn exit_group(context: &mut Context<'_>, [status, ..]: Args) -> Resul
     Ok(0)
 }
 
+/// Options of wait4(2); the last three make no difference here.
+pub(crate) const WAIT4_OPTIONS: u64 = WNOHANG | WUNTRACED | WCONTINUED | WALL | WCLONE | WNOTHREAD;
+/// Options of waitid(2).
+pub(crate) const WAITID_OPTIONS: u64 = WNOHANG | WNOWAIT | WEXITED | WUNTRACED | WCONTINUED;
+
 pub(crate) fn wait4(
     context: &mut Context<'_>,
     [which, status, options, usage, ..]: Args,
 ) -> Result<u64> {
-    if options & !(WNOHANG | WUNTRACED | WCONTINUED | WALL | WCLONE | WNOTHREAD) != 0 {
+    if options & !WAIT4_OPTIONS != 0 {
         return Err(Errno::EINVAL);
     }
     let which = match which as i32 {
@@ -139,8 +144,7 @@ pub(crate) fn waitid(
     const P_ALL: u64 = 0;
     const P_PID: u64 = 1;
     const P_PGID: u64 = 2;
-    let known = WNOHANG | WNOWAIT | WEXITED | WUNTRACED | WCONTINUED;
-    if options & !known != 0 || options & (WEXITED | WUNTRACED | WCONTINUED) == 0 {
+    if options & !WAITID_OPTIONS != 0 || options & (WEXITED | WUNTRACED | WCONTINUED) == 0 {
         return Err(Errno::EINVAL);
     }
     let which = match kind {

@@ -21,8 +21,17 @@ const MAP_FIXED_NOREPLACE: u64 = 0x10_0000;
 /// MAP_NORESERVE, MAP_NONBLOCK, MAP_STACK, MAP_32BIT is not among them.
 const MAP_IGNORED: u64 = 0x800 | 0x1000 | 0x2000 | 0x4000 | 0x1_0000 | 0x2_0000;
 
+/// Flags of mmap(2) beside the type. Others are ignored, but with
+/// MAP_SHARED_VALIDATE.
+pub(crate) const MAP_FLAGS: u64 =
+    MAP_FIXED | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_POPULATE | MAP_FIXED_NOREPLACE | MAP_IGNORED;
+/// PROT_READ, PROT_WRITE and PROT_EXEC.
+pub(crate) const PROTECTIONS: u64 = 7;
+/// Flags of msync(2).
+pub(crate) const MSYNC_FLAGS: u64 = 7;
+
 fn prot_of(bits: u64) -> Result<Prot> {
-    if bits & !7 != 0 {
+    if bits & !PROTECTIONS != 0 {
         return Err(Errno::EINVAL);
     }
     let prot = [Prot::READ, Prot::WRITE, Prot::EXEC]
@@ -54,14 +63,7 @@ pub(crate) fn mmap(
     .into_iter()
     .filter(|(bit, _)| flags & bit != 0)
     .fold(MapFlags::empty(), |all, (_, one)| all | one);
-    let known = MAP_TYPE
-        | MAP_FIXED
-        | MAP_ANONYMOUS
-        | MAP_GROWSDOWN
-        | MAP_POPULATE
-        | MAP_FIXED_NOREPLACE
-        | MAP_IGNORED;
-    if flags & MAP_TYPE == MAP_SHARED_VALIDATE && flags & !known != 0 {
+    if flags & MAP_TYPE == MAP_SHARED_VALIDATE && flags & !(MAP_TYPE | MAP_FLAGS) != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
     let kind = if flags & MAP_ANONYMOUS != 0 {
@@ -123,7 +125,7 @@ pub(crate) fn madvise(context: &mut Context<'_>, [start, len, advice, ..]: Args)
 
 /// Nothing mapped here has to be written back; the range must exist.
 pub(crate) fn msync(context: &mut Context<'_>, [start, len, flags, ..]: Args) -> Result<u64> {
-    if !start.is_multiple_of(PAGE) || flags & !7 != 0 || flags & 5 == 5 {
+    if !start.is_multiple_of(PAGE) || flags & !MSYNC_FLAGS != 0 || flags & 5 == 5 {
         return Err(Errno::EINVAL);
     }
     context.space().check_mapped(start, len).map(|()| 0)

@@ -83,7 +83,7 @@ pub(crate) fn unlinkat(context: &mut Context<'_>, [at, name, flags, ..]: Args) -
     let start = start_of(context, at, &name)?;
     match flags as u32 {
         0 => context.fs().unlink(&start, &name).map(|()| 0),
-        AT_REMOVEDIR => context.fs().remove_dir(&start, &name).map(|()| 0),
+        UNLINK_FLAGS => context.fs().remove_dir(&start, &name).map(|()| 0),
         _ => Err(Errno::EINVAL),
     }
 }
@@ -92,12 +92,17 @@ pub(crate) fn link(context: &mut Context<'_>, [old, new, ..]: Args) -> Result<u6
     linkat(context, [CWD, old, CWD, new, 0, 0])
 }
 
+/// Flags of linkat(2).
+pub(crate) const LINK_FLAGS: u32 = AT_SYMLINK_FOLLOW | AT_EMPTY_PATH;
+/// Flags of unlinkat(2).
+pub(crate) const UNLINK_FLAGS: u32 = AT_REMOVEDIR;
+
 pub(crate) fn linkat(
     context: &mut Context<'_>,
     [old_at, old, new_at, new, flags, _]: Args,
 ) -> Result<u64> {
     let flags = flags as u32;
-    if flags & !(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH) != 0 {
+    if flags & !LINK_FLAGS != 0 {
         return Err(Errno::EINVAL);
     }
     let (old, new) = (path(context, old)?, path(context, new)?);

@@ -14,6 +14,25 @@ const EMPTY: u64 = AT_EMPTY_PATH as u64;
 const UTIME_NOW: i64 = 0x3fff_ffff;
 const UTIME_OMIT: i64 = 0x3fff_fffe;
 
+/// AT_NO_AUTOMOUNT, without effect.
+const NO_AUTOMOUNT: u64 = 0x800;
+/// Flags of newfstatat(2).
+pub(crate) const STAT_FLAGS: u64 = NO_FOLLOW | EMPTY | NO_AUTOMOUNT;
+/// Flags of statx(2): also AT_STATX_*_SYNC, without effect.
+pub(crate) const STATX_FLAGS: u64 = STAT_FLAGS | 0x6000;
+/// Flags of faccessat2(2).
+pub(crate) const ACCESS_FLAGS: u64 = NO_FOLLOW | EMPTY | AT_EACCESS as u64;
+/// Flags of fchownat(2) and utimensat(2).
+pub(crate) const CHANGE_FLAGS: u64 = NO_FOLLOW | EMPTY;
+
+fn check(flags: u64, known: u64) -> Result<()> {
+    if u64::from(flags as u32) & !known == 0 {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL)
+    }
+}
+
 /// What an `*at` call names: a place, by path or by descriptor.
 fn place(context: &Context<'_>, at: u64, name: u64, flags: u64) -> Result<Location> {
     let name = path(context, name)?;
@@ -66,6 +85,7 @@ pub(crate) fn newfstatat(
     context: &mut Context<'_>,
     [at, name, buffer, flags, ..]: Args,
 ) -> Result<u64> {
+    check(flags, STAT_FLAGS)?;
     let (metadata, _) = metadata(context, at, name, flags)?;
     arguments::write(context, buffer, &metadata.to_stat()).map(|()| 0)
 }
@@ -74,6 +94,7 @@ pub(crate) fn statx(
     context: &mut Context<'_>,
     [at, name, flags, _mask, buffer, _]: Args,
 ) -> Result<u64> {
+    check(flags, STATX_FLAGS)?;
     let (metadata, mount) = metadata(context, at, name, flags)?;
     arguments::write(context, buffer, &metadata.to_statx(mount)).map(|()| 0)
 }
@@ -103,6 +124,7 @@ pub(crate) fn faccessat2(
     if wanted & !7 != 0 {
         return Err(Errno::EINVAL);
     }
+    check(flags, ACCESS_FLAGS)?;
     let place = place(context, at, name, flags)?;
     let effective = flags & u64::from(AT_EACCESS) != 0;
     context
@@ -164,6 +186,7 @@ pub(crate) fn fchownat(
     context: &mut Context<'_>,
     [at, name, uid, gid, flags, _]: Args,
 ) -> Result<u64> {
+    check(flags, CHANGE_FLAGS)?;
     let place = place(context, at, name, flags)?;
     set_owner(context, &place, uid, gid)
 }
@@ -172,6 +195,7 @@ pub(crate) fn utimensat(
     context: &mut Context<'_>,
     [at, name, times, flags, ..]: Args,
 ) -> Result<u64> {
+    check(flags, CHANGE_FLAGS)?;
     let place = if name == 0 {
         place_of(context, at)?
     } else {

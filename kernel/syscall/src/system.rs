@@ -134,14 +134,15 @@ pub(crate) fn sysinfo(context: &mut Context<'_>, [to, ..]: Args) -> Result<u64> 
     write(context, to, &words).map(|()| 0)
 }
 
+const NONBLOCK: u64 = 1;
+const RANDOM: u64 = 2;
+const INSECURE: u64 = 4;
+/// Flags of getrandom(2).
+pub(crate) const RANDOM_FLAGS: u64 = NONBLOCK | RANDOM | INSECURE;
+
 pub(crate) fn getrandom(context: &mut Context<'_>, [to, len, flags, ..]: Args) -> Result<u64> {
-    const NONBLOCK: u64 = 1;
-    const RANDOM: u64 = 2;
-    const INSECURE: u64 = 4;
     const PIECE: usize = 256;
-    if flags & !(NONBLOCK | RANDOM | INSECURE) != 0
-        || flags & (RANDOM | INSECURE) == RANDOM | INSECURE
-    {
+    if flags & !RANDOM_FLAGS != 0 || flags & (RANDOM | INSECURE) == RANDOM | INSECURE {
         return Err(Errno::EINVAL);
     }
     let len = len.min(i32::MAX as u64);

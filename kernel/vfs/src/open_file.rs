@@ -119,7 +119,7 @@ impl OpenFile {
     ///
     /// # Errors
     /// `EBADF` where it was not opened for reading; those of the file.
-    #[inline]
+    #[inline(always)]
     pub fn read(&self, sink: &mut dyn Sink) -> Result<usize> {
         let flags = self.flags();
         if !flags.reads() {
@@ -128,21 +128,25 @@ impl OpenFile {
         let mut io = self.io(flags);
         match &self.position {
             None => self.file.read(&mut io, sink),
-            Some(position) => {
-                let mut position = position.lock();
-                io.offset = *position;
-                let count = self.file.read(&mut io, sink)?;
-                *position = io.offset + count as u64;
-                Ok(count)
-            }
+            Some(position) => self.read_on(position, io, sink),
         }
+    }
+
+    /// Reads at the position and moves it.
+    #[inline(never)]
+    fn read_on(&self, position: &Mutex<u64>, mut io: Io, sink: &mut dyn Sink) -> Result<usize> {
+        let mut position = position.lock();
+        io.offset = *position;
+        let count = self.file.read(&mut io, sink)?;
+        *position = io.offset + count as u64;
+        Ok(count)
     }
 
     /// write(2).
     ///
     /// # Errors
     /// `EBADF` where it was not opened for writing; those of the file.
-    #[inline]
+    #[inline(always)]
     pub fn write(&self, source: &mut dyn Source) -> Result<usize> {
         let flags = self.flags();
         if !flags.writes() {
@@ -151,14 +155,23 @@ impl OpenFile {
         let mut io = self.io(flags);
         match &self.position {
             None => self.file.write(&mut io, source),
-            Some(position) => {
-                let mut position = position.lock();
-                io.offset = *position;
-                let count = self.file.write(&mut io, source)?;
-                *position = io.offset + count as u64;
-                Ok(count)
-            }
+            Some(position) => self.write_on(position, io, source),
         }
+    }
+
+    /// Writes at the position and moves it.
+    #[inline(never)]
+    fn write_on(
+        &self,
+        position: &Mutex<u64>,
+        mut io: Io,
+        source: &mut dyn Source,
+    ) -> Result<usize> {
+        let mut position = position.lock();
+        io.offset = *position;
+        let count = self.file.write(&mut io, source)?;
+        *position = io.offset + count as u64;
+        Ok(count)
     }
 
     /// pread(2).

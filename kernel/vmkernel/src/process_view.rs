@@ -89,6 +89,14 @@ fn bytes_of(areas: &[AreaInfo], wanted: impl Fn(&AreaInfo) -> bool) -> u64 {
 }
 
 impl Process for View {
+    fn owner(&self, tid: Option<u32>) -> Option<(u32, u32)> {
+        if tid.is_some() && self.thread(tid).is_none() {
+            return None;
+        }
+        let credentials = self.0.credentials();
+        Some((credentials.euid, credentials.egid))
+    }
+
     fn status(&self, tid: Option<u32>) -> Option<ProcessStatus> {
         let process = &self.0;
         let thread = self.thread(tid);

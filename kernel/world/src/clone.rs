@@ -29,7 +29,7 @@ pub struct CloneRequest {
 
 /// What is understood. The others ask for what there is not (namespaces) or are
 /// of no effect (CLONE_SYSVSEM without semaphores, CLONE_DETACHED, CLONE_UNTRACED).
-const KNOWN: u64 = CLONE_VM
+pub const CLONE_FLAGS: u64 = CLONE_VM
     | CLONE_FS
     | CLONE_FILES
     | CLONE_SIGHAND
@@ -52,7 +52,7 @@ impl CloneRequest {
 
     fn check(&self) -> Result<()> {
         let is_thread = self.has(CLONE_THREAD);
-        let wrong = self.flags & !KNOWN != 0
+        let wrong = self.flags & !CLONE_FLAGS != 0
             || self.has(CLONE_SIGHAND) && !self.has(CLONE_VM)
             || is_thread && !self.has(CLONE_SIGHAND)
             || is_thread && !(self.has(CLONE_FS) && self.has(CLONE_FILES))

@@ -8,11 +8,9 @@ use mem::Space;
 
 impl UserThread {
     /// Ends it alone, as exit(2) does. Its process goes with the last thread,
-    /// with what the first one said.
+    /// with what that said.
     pub fn exit(&self, code: u8) {
-        if self.tid() == self.process().pid() {
-            self.process().first_code.store(code, Ordering::Relaxed);
-        }
+        self.process().last_code.store(code, Ordering::Relaxed);
         self.leave();
     }
 
@@ -78,7 +76,7 @@ pub(crate) fn let_go(thread: &UserThread, space: &Arc<Space>) {
 
 fn finish_process(process: &Arc<Process>) {
     // The last thread left by exit(2): the process ends as if by exit_group.
-    let code = process.first_code.load(Ordering::Relaxed);
+    let code = process.last_code.load(Ordering::Relaxed);
     let status = *process.ending.lock().get_or_insert(Status::Exited(code));
     process.alarm.stop();
     process.drop_files();

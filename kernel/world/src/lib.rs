@@ -35,7 +35,7 @@ pub mod signal;
 mod start_stack;
 mod thread;
 
-pub use clone::CloneRequest;
+pub use clone::{CLONE_FLAGS, CloneRequest};
 pub use context::Context;
 pub use exec::{STRINGS_MAX, set_random, start_first};
 pub use process::{Limit, Process, Status, Usage};

@@ -94,8 +94,8 @@ pub struct Process {
     pub(crate) is_zombie: AtomicBool,
     /// Runs another program soon: its other threads are leaving.
     pub(crate) is_executing: AtomicBool,
-    /// What its first thread said when it left alone.
-    pub(crate) first_code: AtomicU8,
+    /// What the last thread that left alone said.
+    pub(crate) last_code: AtomicU8,
     /// How often it was told to go on; with `news` locked.
     pub(crate) resumptions: AtomicU32,
     /// Stopped by a signal.
@@ -204,7 +204,7 @@ impl Process {
             ending: SpinLock::new(None),
             is_zombie: AtomicBool::new(false),
             is_executing: AtomicBool::new(false),
-            first_code: AtomicU8::new(0),
+            last_code: AtomicU8::new(0),
             resumptions: AtomicU32::new(0),
             is_stopped: AtomicBool::new(false),
             news: SpinLock::new(None),

@@ -1,8 +1,11 @@
 //! Error numbers of the Linux x86-64 system call interface (errno(3)).
 
 /// A system call's failure. The kernel returns it to programs as `-code`.
+///
+/// It is as wide as what calls return, so that a `Result<usize, Errno>` travels
+/// in two registers and not through memory.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Errno(i32);
+pub struct Errno(u64);
 
 macro_rules! errnos {
     ($($name:ident = $code:literal, $text:literal;)*) => {
@@ -156,13 +159,13 @@ impl Errno {
     /// The positive number, as errno(3) lists it.
     #[must_use]
     pub const fn code(self) -> i32 {
-        self.0
+        self.0 as i32
     }
 
     /// The value a system call leaves in RAX.
     #[must_use]
     pub const fn to_rax(self) -> u64 {
-        (-(self.0 as i64)) as u64
+        self.0.wrapping_neg()
     }
 }
 

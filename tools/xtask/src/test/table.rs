@@ -189,6 +189,22 @@ fn fixed() -> Vec<MachineTest> {
                 Expect("# "),
                 Send("exit\n"),
             ]),
+        // What programs may rely on, with 1, 2 and 4 processors.
+        MachineTest::new("user_worlds_1")
+            .cpus(1)
+            .append("verdict init=/tests/user_worlds")
+            .limit_s(900),
+        MachineTest::new("user_worlds_2")
+            .append("verdict init=/tests/user_worlds")
+            .limit_s(900),
+        MachineTest::new("user_worlds_4")
+            .cpus(4)
+            .append("verdict init=/tests/user_worlds")
+            .limit_s(900),
+        // Random calls with hostile arguments: the kernel stays, and its memory comes back.
+        MachineTest::new("syscall_fuzz")
+            .append("verdict init=/tests/syscall_fuzz -- 100000 1")
+            .limit_s(900),
         // The whole way: process 1, a monitor, Debian's kernel in a VM, its shell, power-off.
         MachineTest::new("demo_vm")
             .append("verdict -- --headless")
