@@ -1,12 +1,16 @@
 //! The only unsafe code of the monitor: what its crates leave unsafe at the
 //! edge to the KVM interface.
 //!
-//! Three things: handing guest RAM to the kernel ([`add_ram_slot`]), asking a
-//! vCPU out of the guest without a race ([`KickTarget`]), and the access size
-//! of a port exit, which `kvm-ioctls` does not report ([`port_access`]).
+//! Four things: handing guest RAM to the kernel ([`add_ram_slot`]), asking a
+//! vCPU out of the guest without a race ([`KickTarget`]), and two records of
+//! exits that `kvm-ioctls` does not report: the access size of a port exit
+//! ([`port_access`]) and an instruction's bytes ([`instruction_bytes`]).
 #![expect(unsafe_code)]
 
-use kvm_bindings::{KVM_EXIT_IO, kvm_run, kvm_userspace_memory_region};
+use kvm_bindings::{
+    KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_IO, KVM_INTERNAL_ERROR_EMULATION,
+    KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES, kvm_run, kvm_userspace_memory_region,
+};
 use kvm_ioctls::{VcpuFd, VmFd};
 use std::cell::Cell;
 use std::os::raw::{c_int, c_void};
@@ -114,4 +118,22 @@ pub fn port_access(vcpu: &mut VcpuFd) -> Option<PortAccess<'_>> {
         data,
         is_read: io.direction == 0,
     })
+}
+
+/// The bytes at the instruction that the kernel did not emulate, if it tells them.
+pub fn instruction_bytes(vcpu: &mut VcpuFd) -> Vec<u8> {
+    let run: *mut kvm_run = vcpu.get_kvm_run();
+    // SAFETY: `run` is valid, and all of the union is plain numbers.
+    let (reason, record) = unsafe { ((*run).exit_reason, (*run).__bindgen_anon_1.internal) };
+    let has_bytes = record.data[0] & u64::from(KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES);
+    let is_failure =
+        reason == KVM_EXIT_INTERNAL_ERROR && record.suberror == KVM_INTERNAL_ERROR_EMULATION;
+    if !is_failure || record.ndata < 3 || has_bytes == 0 {
+        return Vec::new();
+    }
+    // One byte of length, then up to 15 of the instruction.
+    let words = record.data[1..3].iter();
+    let bytes: Vec<u8> = words.flat_map(|word| word.to_le_bytes()).collect();
+    let count = usize::from(bytes[0]).min(bytes.len() - 1);
+    bytes[1..1 + count].to_vec()
 }

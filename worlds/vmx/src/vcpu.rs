@@ -162,6 +162,12 @@ fn run(index: u8, target: &mut KickTarget<'_>, shared: &Shared) -> Outcome {
             Step::Continue => {}
             Step::Kicked => target.vcpu().set_kvm_immediate_exit(0),
             Step::WidePort => wide_port_access(target.vcpu(), shared),
+            Step::NotEmulated => {
+                return Outcome::Stuck {
+                    vcpu: index,
+                    reason: not_emulated(&raw::instruction_bytes(target.vcpu())),
+                };
+            }
             Step::Stop(outcome) => return outcome,
         }
     }
@@ -172,6 +178,8 @@ enum Step {
     Kicked,
     /// A port access of more than a byte: its size must be looked up.
     WidePort,
+    /// An instruction that the kernel does not emulate: its bytes must be looked up.
+    NotEmulated,
     Stop(Outcome),
 }
 
@@ -184,6 +192,7 @@ fn dispatch(vcpu: u8, exit: VcpuExit<'_>, shared: &Shared) -> Step {
         VcpuExit::MmioRead(address, data) => shared.memory.read(address, data),
         VcpuExit::Hlt | VcpuExit::IrqWindowOpen | VcpuExit::SetTpr => {}
         VcpuExit::Intr => return Step::Kicked,
+        VcpuExit::InternalError => return Step::NotEmulated,
         VcpuExit::Shutdown => return Step::Stop(Outcome::TripleFault { vcpu }),
         VcpuExit::SystemEvent(kind, _) => return Step::Stop(system_event(vcpu, kind)),
         other => {
@@ -210,15 +219,22 @@ fn system_event(vcpu: u8, kind: u32) -> Outcome {
 
 fn describe(exit: &VcpuExit<'_>) -> String {
     match exit {
-        VcpuExit::InternalError => {
-            "the kernel could not emulate an instruction of the guest".to_owned()
-        }
         VcpuExit::FailEntry(reason, _) => {
             format!("the CPU refused the guest's state, reason {reason:#x}")
         }
         VcpuExit::MemoryFault { gpa, .. } => format!("memory fault at {gpa:#x}"),
         other => format!("unexpected exit {other:?}"),
     }
+}
+
+fn not_emulated(bytes: &[u8]) -> String {
+    let mut reason = "the kernel could not emulate an instruction of the guest".to_owned();
+    if !bytes.is_empty() {
+        let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        reason.push_str(", whose bytes begin with ");
+        reason.push_str(&bytes.join(" "));
+    }
+    reason
 }
 
 /// Splits a wide or string port access into its single accesses.
@@ -232,5 +248,16 @@ fn wide_port_access(vcpu: &mut VcpuFd, shared: &Shared) {
         } else {
             shared.ports.write(access.port.into(), data);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instruction_that_is_not_emulated_is_told_by_its_bytes() {
+        assert!(not_emulated(&[0x0f, 0x0b]).ends_with("begin with 0f 0b"));
+        assert!(not_emulated(&[]).ends_with("of the guest"));
     }
 }

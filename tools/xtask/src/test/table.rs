@@ -79,6 +79,10 @@ impl MachineTest {
         MachineTest { cpus, ..self }
     }
 
+    fn cpu(self, model: &'static str) -> MachineTest {
+        MachineTest { cpu: model, ..self }
+    }
+
     fn append(self, words: &str) -> MachineTest {
         MachineTest {
             append: words.to_owned(),
@@ -89,6 +93,13 @@ impl MachineTest {
     fn talk(self, lines: &[Line]) -> MachineTest {
         MachineTest {
             talk: lines.to_vec(),
+            ..self
+        }
+    }
+
+    fn disk_mib(self, size: u32) -> MachineTest {
+        MachineTest {
+            disk_mib: Some(size),
             ..self
         }
     }
@@ -158,12 +169,16 @@ const OPERATOR: [Line; 18] = [
 fn fixed() -> Vec<MachineTest> {
     use Line::{Expect, Send};
     vec![
-        // The kernel touches what is not mapped: the panic must say so, and where, by name.
+        // The kernel runs off its stack into the guard page: the panic must say so, and where, by name.
         MachineTest::new("fault")
             .cpus(1)
             .append("selftest=fault")
             .verdict(Verdict::Panic)
-            .talk(&[Expect("panic"), Expect("page fault"), Expect("vmkernel::")]),
+            .talk(&[
+                Expect("panic"),
+                Expect("double fault"),
+                Expect("selftest::descend"),
+            ]),
         // A person types into busybox's shell on the host's console.
         MachineTest::new("host_shell")
             .append("verdict init=/bin/sh")
@@ -196,6 +211,45 @@ fn fixed() -> Vec<MachineTest> {
             .talk(&[Expect("in a VM of Alster")])
             .limit_s(300),
         MachineTest::new("operator").talk(&OPERATOR).limit_s(300),
+        // Without SVM the host boots, and both the kernel and the monitor say why there are no VMs.
+        MachineTest::new("no_svm")
+            .cpu("EPYC,-svm")
+            .append("verdict init=/bin/sh")
+            .talk(&[
+                Expect("no virtual machines: "),
+                Expect("# "),
+                Send("vmx /etc/vms/demo.toml; echo status $((40 + $?))\n"),
+                Expect("vmx: /dev/kvm cannot be opened: "),
+                Expect("this host cannot run VMs"),
+                Expect("status 42"),
+                Expect("# "),
+                Send("exit\n"),
+            ]),
+        // Three guests at once on 1, 2 and 4 CPUs.
+        MachineTest::new("vm_guests_1")
+            .cpus(1)
+            .append("verdict init=/tests/vm_guests")
+            .limit_s(600),
+        MachineTest::new("vm_guests_2")
+            .append("verdict init=/tests/vm_guests")
+            .limit_s(600),
+        MachineTest::new("vm_guests_4")
+            .cpus(4)
+            .append("verdict init=/tests/vm_guests")
+            .limit_s(600),
+        MachineTest::new("vm_kills")
+            .cpus(4)
+            .append("verdict init=/tests/vm_kills -- 200")
+            .limit_s(900),
+        MachineTest::new("vm_disks")
+            .append("verdict init=/tests/vm_disks")
+            .disk_mib(16)
+            .limit_s(300),
+        // vCPUs write memory that is taken away from them, on as many CPUs.
+        MachineTest::new("guest_memory")
+            .cpus(4)
+            .append("verdict init=/tests/guest_memory")
+            .limit_s(300),
         // The same programs and the same VM on Linux with KVM.
         MachineTest::new("demo_vm_on_linux")
             .host(Host::Linux)
