@@ -22,16 +22,23 @@ pub(crate) fn write(context: &mut Context<'_>, [fd, buffer, count, ..]: Args) ->
 #[inline]
 pub(crate) fn written(context: &Context<'_>, result: Result<usize>) -> Result<u64> {
     if result == Err(Errno::EPIPE) {
-        let process = context.process();
-        let info = SigInfo::from_process(
-            number::SIGPIPE,
-            code::SI_USER,
-            process.pid(),
-            context.credentials().uid,
-        );
-        context.thread().signal(info);
+        tell_broken_pipe(context);
     }
     result.map(|count| count as u64)
+}
+
+/// Out of the way of every write that succeeds.
+#[cold]
+#[inline(never)]
+fn tell_broken_pipe(context: &Context<'_>) {
+    let process = context.process();
+    let info = SigInfo::from_process(
+        number::SIGPIPE,
+        code::SI_USER,
+        process.pid(),
+        context.credentials().uid,
+    );
+    context.thread().signal(info);
 }
 
 fn offset_of(offset: u64) -> Result<u64> {

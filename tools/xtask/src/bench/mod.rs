@@ -150,11 +150,20 @@ fn merged(old: &str, new: Vec<Value>) -> Value {
     let mut all: Vec<Value> = serde_json::from_str(old).unwrap_or_default();
     for figure in new {
         match all.iter_mut().find(|other| other["name"] == figure["name"]) {
-            Some(place) => *place = figure,
+            Some(place) => update(place, figure),
             None => all.push(figure),
         }
     }
     Value::Array(all)
+}
+
+/// What was measured now; what was not stays.
+fn update(place: &mut Value, figure: Value) {
+    let (Some(old), Value::Object(new)) = (place.as_object_mut(), figure) else {
+        return;
+    };
+    let measured = new.into_iter().filter(|(_, value)| !value.is_null());
+    old.extend(measured);
 }
 
 fn to_json(figures: &[Figure]) -> Vec<Value> {
