@@ -156,7 +156,7 @@ pub(crate) fn take_one(account: u16) -> Result<u32, OutOfMemory> {
     let cache = &this_cpu().memory.frames;
     let mut count = cache.count.get();
     if count == 0 {
-        count = refill(cache);
+        count = refill(cache, account);
         if count == 0 {
             credit(account, 1);
             return Err(OutOfMemory);
@@ -168,10 +168,23 @@ pub(crate) fn take_one(account: u16) -> Result<u32, OutOfMemory> {
     Ok(frame)
 }
 
+/// One part in this many of all memory is the kernel's: what it cannot do
+/// without must not fail because programs have taken everything.
+const RESERVED_PART: u32 = 64;
+
+/// Whether `frames` more for `account` would leave the kernel its part.
+fn leaves_reserve(buddy: &Buddy<States>, account: u16, frames: u32) -> bool {
+    let reserve = buddy.managed_frames() / RESERVED_PART;
+    account == 0 || buddy.free_frames() >= reserve + frames
+}
+
 #[cold]
-fn refill(cache: &CpuFrames) -> usize {
+fn refill(cache: &CpuFrames, account: u16) -> usize {
     let mut buddy = BUDDY.lock();
     let mut count = 0;
+    if !leaves_reserve(&buddy, account, BATCH as u32) {
+        return 0;
+    }
     while count < BATCH
         && let Some(frame) = buddy.alloc(0)
     {
@@ -191,7 +204,14 @@ pub(crate) fn take(order: u8, account: u16) -> Result<u32, OutOfMemory> {
         return Err(OutOfMemory);
     }
     charge(account, 1 << order)?;
-    let Some(frame) = BUDDY.lock().alloc(order) else {
+    let frame = {
+        let mut buddy = BUDDY.lock();
+        match leaves_reserve(&buddy, account, 1 << order) {
+            true => buddy.alloc(order),
+            false => None,
+        }
+    };
+    let Some(frame) = frame else {
         credit(account, 1 << order);
         return Err(OutOfMemory);
     };
