@@ -92,8 +92,8 @@ pub(crate) fn mount(
     let start = start_of(context, CWD, &target)?;
     let place = context.fs().resolve(&start, &target, Follow::Last)?;
     let fs = match &kind[..] {
-        // Its pages outlive the process that mounts it.
-        b"tmpfs" | b"ramfs" => new_tmpfs(&Account::kernel(), &options)?,
+        // Its pages outlive the process that mounts it, and are not the kernel's.
+        b"tmpfs" | b"ramfs" => new_tmpfs(&Account::new(u64::MAX)?, &options)?,
         kind => system::file_system(kind).ok_or(Errno::ENODEV)?,
     };
     context

@@ -42,7 +42,9 @@ impl MemoryObject for ArchivePages {
 
 /// The root file system with all that the archive holds.
 pub fn unpack(bytes: &'static [u8]) -> Arc<FsContext> {
-    let root = TmpFs::named("rootfs", &Account::kernel(), &Limits::none(), 0o755)
+    // What programs write is not the kernel's: its reserve stays free.
+    let account = Account::new(u64::MAX).expect("invariant: the first account is free");
+    let root = TmpFs::named("rootfs", &account, &Limits::none(), 0o755)
         .expect("invariant: a file system without limits has room for its root");
     let context = FsContext::new(Namespace::new(root, MountFlags::empty()));
     let archive = Archive::new(bytes);
