@@ -76,7 +76,7 @@ impl<P: Platform> Vcpu<P> {
                 return next;
             }
             if !self.deliver() {
-                return Next::Monitor(exit::SHUTDOWN);
+                return self.triple_fault("emulated");
             }
             if !self.shared.enter(hal::cpu::id()) {
                 self.take_back();
@@ -131,11 +131,27 @@ impl<P: Platform> Vcpu<P> {
             Exit::WriteCr8 => self.cr8_exit(),
             Exit::DebugRegister { .. } => self.debug_register_exit(),
             Exit::Exception { vector, error } => self.exception_exit(vector, error),
-            Exit::Shutdown => Next::Monitor(exit::SHUTDOWN),
+            Exit::Shutdown => self.triple_fault("the processor's"),
             Exit::Refused(code) => self.refused(code),
             Exit::TaskSwitch => self.unexpected(internal_error::EMULATION, 0),
             Exit::Unknown(code) => self.unexpected(internal_error::UNEXPECTED_EXIT_REASON, code),
         }
+    }
+
+    /// The guest has crashed: where it was is all that its owner can learn.
+    #[cold]
+    fn triple_fault(&mut self, whose: &str) -> Next {
+        log::info!(
+            "vCPU {}: triple fault ({whose}) at rip {:#x}, rsp {:#x}, cr0 {:#x}, cr2 {:#x}, cr3 {:#x}, {:?}",
+            self.shared.id,
+            self.hw.rip(),
+            self.hw.gprs()[4],
+            self.hw.control(Control::Cr0),
+            self.hw.control(Control::Cr2),
+            self.hw.control(Control::Cr3),
+            self.events
+        );
+        Next::Monitor(exit::SHUTDOWN)
     }
 
     fn refused(&mut self, code: u64) -> Next {
