@@ -119,6 +119,7 @@ impl MachineTest {
 /// All rows; `programs` are the names of the test programs in the boot archive.
 pub fn rows(programs: &[String]) -> Vec<MachineTest> {
     let mut rows = fixed();
+    rows.extend(selftests());
     for program in programs {
         let path = format!("init=/tests/{program}");
         if !rows
@@ -169,16 +170,6 @@ const OPERATOR: [Line; 18] = [
 fn fixed() -> Vec<MachineTest> {
     use Line::{Expect, Send};
     vec![
-        // The kernel runs off its stack into the guard page: the panic must say so, and where, by name.
-        MachineTest::new("fault")
-            .cpus(1)
-            .append("selftest=fault")
-            .verdict(Verdict::Panic)
-            .talk(&[
-                Expect("panic"),
-                Expect("double fault"),
-                Expect("selftest::descend"),
-            ]),
         // A person types into busybox's shell on the host's console.
         MachineTest::new("host_shell")
             .append("verdict init=/bin/sh")
@@ -265,6 +256,74 @@ fn fixed() -> Vec<MachineTest> {
     ]
 }
 
+/// The kernel's tests of itself. Those that do what must not be possible end in a panic that says what it was.
+fn selftests() -> Vec<MachineTest> {
+    // The kernel's stack ends in a page that is not mapped: the panic must say so, and where, by name.
+    let overflow: &[Line] = &[
+        Line::Expect("double fault"),
+        Line::Expect("vmkernel::"),
+        Line::Expect("times"),
+    ];
+    let panics = [
+        ("fault", overflow),
+        (
+            "write_text",
+            &[
+                Line::Expect("page fault in ring 0"),
+                Line::Expect("error 0x3"),
+            ],
+        ),
+        (
+            "write_text_alias",
+            &[Line::Expect("error 0x3, address 0xffff8000")],
+        ),
+        (
+            "execute_data",
+            &[Line::Expect("error 0x11, address 0xffffffff8")],
+        ),
+        (
+            "execute_stack",
+            &[Line::Expect("error 0x11, address 0xffffc000")],
+        ),
+        ("smap", &[Line::Expect("error 0x1, address 0x401000")]),
+        (
+            "smap_after_trap",
+            &[Line::Expect("error 0x1, address 0x401000")],
+        ),
+        ("smep", &[Line::Expect("error 0x11, address 0x400000")]),
+    ];
+    // On the CPU without SMAP, XSAVE and the like the same code must do.
+    let passes = [
+        ("boot", 1, "EPYC"),
+        ("boot", 4, "qemu64"),
+        ("guard_page", 1, "EPYC"),
+        ("user_copy", 1, "EPYC"),
+        ("user_copy", 1, "qemu64"),
+        ("boot_frames", 1, "EPYC"),
+        ("out_of_memory", 2, "EPYC"),
+        ("stacks", 4, "EPYC"),
+        ("single_step", 1, "EPYC"),
+        ("segments", 1, "EPYC"),
+        ("segments", 1, "qemu64"),
+        ("nmi", 2, "EPYC"),
+        ("shootdown", 4, "EPYC"),
+    ];
+    let row = |name: &str| MachineTest::new(&format!("selftest_{name}"));
+    let panics = panics.into_iter().map(|(name, talk)| {
+        let test = row(name).cpus(1).append(&format!("selftest={name}"));
+        test.verdict(Verdict::Panic).talk(talk)
+    });
+    let passes = passes.into_iter().map(|(name, cpus, cpu)| {
+        let suffix = if cpu == "EPYC" { "" } else { "_old_cpu" };
+        let test = row(&format!("{name}{suffix}")).cpus(cpus);
+        MachineTest {
+            cpu,
+            ..test.append(&format!("selftest={name}"))
+        }
+    });
+    panics.chain(passes).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,7 +334,7 @@ mod tests {
         let row = rows.iter().find(|row| row.name == "pipes").unwrap();
         assert_eq!(row.append, "verdict init=/tests/pipes");
         assert_eq!(row.verdict, Verdict::Success);
-        assert_eq!(rows.len(), fixed().len() + 2);
+        assert_eq!(rows.len(), fixed().len() + selftests().len() + 2);
     }
 
     #[test]
@@ -289,7 +348,7 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        let mut names: Vec<_> = fixed().into_iter().map(|row| row.name).collect();
+        let mut names: Vec<_> = rows(&[]).into_iter().map(|row| row.name).collect();
         let count = names.len();
         names.sort();
         names.dedup();
