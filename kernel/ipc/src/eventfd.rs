@@ -99,7 +99,8 @@ impl File for EventFd {
         }
         self.head.notify(Events::OUT);
         // What could not be handed over stays to be read.
-        sink.put(&value.to_ne_bytes()).inspect_err(|_| self.add(value))
+        sink.put(&value.to_ne_bytes())
+            .inspect_err(|_| self.add(value))
     }
 
     fn write(&self, io: &mut Io, source: &mut dyn Source) -> Result<usize> {

@@ -9,7 +9,10 @@ use hal::mem::Account;
 use mem::{FaultError, MemoryObject, PAGE};
 use pages::{Frame, next_object_id};
 use tmpfs::{Limits, TmpFs};
-use vfs::{Credentials, Errno, Follow, FsContext, FsView, Location, MountFlags, Namespace, NodeContents, OpenFlags, SliceSource};
+use vfs::{
+    Credentials, Errno, Follow, FsContext, FsView, Location, MountFlags, Namespace, NodeContents,
+    OpenFlags, SliceSource,
+};
 
 /// One file's pages in the archive.
 struct ArchivePages {
@@ -28,7 +31,9 @@ impl MemoryObject for ArchivePages {
     }
 
     fn present(&self, index: u64) -> Option<Frame> {
-        (index < self.len_pages()).then(|| hal::mem::boot_frame(self.start + index * PAGE)).flatten()
+        (index < self.len_pages())
+            .then(|| hal::mem::boot_frame(self.start + index * PAGE))
+            .flatten()
     }
 
     fn id(&self) -> u64 {
@@ -73,7 +78,12 @@ fn name_of<'a>(entry: &Entry<'a>) -> &'a str {
 
 type Links = BTreeMap<cpio::LinkKey, Vec<u8>>;
 
-fn add(view: &FsView<'_>, archive: &Archive<'static>, entry: &Entry<'_>, links: &mut Links) -> vfs::Result<()> {
+fn add(
+    view: &FsView<'_>,
+    archive: &Archive<'static>,
+    entry: &Entry<'_>,
+    links: &mut Links,
+) -> vfs::Result<()> {
     let root = view.root.clone();
     let name = entry.name;
     if name == b"." || name == b"/" {
@@ -92,16 +102,23 @@ fn add(view: &FsView<'_>, archive: &Archive<'static>, entry: &Entry<'_>, links: 
                 block: entry.file_type() == FileType::BlockDevice,
                 rdev: abi::fs::makedev(entry.rdev.0, entry.rdev.1),
             };
-            view.make(&root, name, contents, entry.permissions()).map(|_| ())
+            view.make(&root, name, contents, entry.permissions())
+                .map(|_| ())
         }
-        FileType::Fifo => view.make(&root, name, NodeContents::Fifo, entry.permissions()).map(|_| ()),
+        FileType::Fifo => view
+            .make(&root, name, NodeContents::Fifo, entry.permissions())
+            .map(|_| ()),
         FileType::Socket | FileType::Unknown => Ok(()),
     }
 }
 
 /// Archives name files before their directories at times, or leave these out.
 fn make_parents(view: &FsView<'_>, root: &Location, name: &[u8]) -> vfs::Result<()> {
-    for (at, _) in name.iter().enumerate().filter(|&(at, &byte)| byte == b'/' && at != 0) {
+    for (at, _) in name
+        .iter()
+        .enumerate()
+        .filter(|&(at, &byte)| byte == b'/' && at != 0)
+    {
         match view.make_dir(root, &name[..at], 0o755) {
             Ok(_) | Err(Errno::EEXIST) => {}
             Err(error) => return Err(error),
@@ -110,7 +127,12 @@ fn make_parents(view: &FsView<'_>, root: &Location, name: &[u8]) -> vfs::Result<
     Ok(())
 }
 
-fn add_file(view: &FsView<'_>, archive: &Archive<'static>, entry: &Entry<'_>, links: &mut Links) -> vfs::Result<()> {
+fn add_file(
+    view: &FsView<'_>,
+    archive: &Archive<'static>,
+    entry: &Entry<'_>,
+    links: &mut Links,
+) -> vfs::Result<()> {
     let root = view.root.clone();
     if let Some(key) = entry.link_key() {
         if let Some(first) = links.get(&key) {
@@ -126,8 +148,14 @@ fn add_file(view: &FsView<'_>, archive: &Archive<'static>, entry: &Entry<'_>, li
     if data.is_empty() {
         return Ok(());
     }
-    if start.is_multiple_of(PAGE) && hal::mem::boot_frame(start + (data.len() as u64 - 1) / PAGE * PAGE).is_some() {
-        let pages = ArchivePages { id: next_object_id(), start, len: data.len() as u64 };
+    if start.is_multiple_of(PAGE)
+        && hal::mem::boot_frame(start + (data.len() as u64 - 1) / PAGE * PAGE).is_some()
+    {
+        let pages = ArchivePages {
+            id: next_object_id(),
+            start,
+            len: data.len() as u64,
+        };
         return tmpfs::set_backing(file.file(), Arc::new(pages), data.len() as u64);
     }
     let mut source = SliceSource::new(data);

@@ -32,5 +32,9 @@ pub fn value(name: &str) -> Option<&'static str> {
 
 /// The words after `--`, which are for process 1.
 pub fn rest() -> Vec<&'static str> {
-    line().split_whitespace().skip_while(|word| *word != "--").skip(1).collect()
+    line()
+        .split_whitespace()
+        .skip_while(|word| *word != "--")
+        .skip(1)
+        .collect()
 }

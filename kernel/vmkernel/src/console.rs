@@ -31,7 +31,11 @@ impl JobControl for Jobs {
     fn current(&self) -> Option<ProcessIds> {
         let thread = world::current_thread()?;
         let process = thread.process();
-        Some(ProcessIds { pid: process.pid(), group: process.group(), session: process.session().id() })
+        Some(ProcessIds {
+            pid: process.pid(),
+            group: process.group(),
+            session: process.session().id(),
+        })
     }
 
     fn signal_group(&self, group: u32, signal: u32) {
@@ -39,7 +43,9 @@ impl JobControl for Jobs {
     }
 
     fn session_of_group(&self, group: u32) -> Option<u32> {
-        world::job::members(group).first().map(|member| member.session().id())
+        world::job::members(group)
+            .first()
+            .map(|member| member.session().id())
     }
 
     fn takes_signal(&self, signal: u32) -> bool {

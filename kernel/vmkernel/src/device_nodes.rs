@@ -86,7 +86,8 @@ impl KernelLog for Log {
 
 /// Mounts /dev and fills it.
 pub fn init(fs: &Arc<FsContext>) {
-    let (entropy, log): (Arc<dyn Entropy>, Arc<dyn KernelLog>) = (Arc::new(HostEntropy), Arc::new(Log));
+    let (entropy, log): (Arc<dyn Entropy>, Arc<dyn KernelLog>) =
+        (Arc::new(HostEntropy), Arc::new(Log));
     devfs::register(&entropy, &log);
     messages::set_arrival_hook(|| MESSAGES.notify(vfs::Events::IN));
     if let Err(error) = make_nodes(fs) {

@@ -23,12 +23,23 @@ pub fn start(info: &BootInfo) {
     world::set_first_exit_hook(ended);
     let path = command_line::value("init").unwrap_or("/init");
     let mut arguments = vec![path.as_bytes().to_vec()];
-    arguments.extend(command_line::rest().iter().map(|word| word.as_bytes().to_vec()));
-    let environment: Vec<Vec<u8>> =
-        [&b"HOME=/root"[..], b"PATH=/bin:/sbin:/usr/bin:/usr/sbin", b"TERM=linux"].map(<[u8]>::to_vec).into();
+    arguments.extend(
+        command_line::rest()
+            .iter()
+            .map(|word| word.as_bytes().to_vec()),
+    );
+    let environment: Vec<Vec<u8>> = [
+        &b"HOME=/root"[..],
+        b"PATH=/bin:/sbin:/usr/bin:/usr/sbin",
+        b"TERM=linux",
+    ]
+    .map(<[u8]>::to_vec)
+    .into();
     log::info!("starting {path}");
     if let Err(error) = world::start_first(fs, files, path, arguments, environment) {
-        panic!("{path} cannot be started: {error}; the boot archive must hold it, as a static x86-64 program");
+        panic!(
+            "{path} cannot be started: {error}; the boot archive must hold it, as a static x86-64 program"
+        );
     }
 }
 

@@ -6,8 +6,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use procfs::{CpuInfo, CpuTimes, Host, MemoryInfo, Processes, ProcFs, sysfs};
-use vfs::{Credentials, FsContext, Follow, FileSystem, MountFlags};
+use procfs::{CpuInfo, CpuTimes, Host, MemoryInfo, ProcFs, Processes, sysfs};
+use vfs::{Credentials, FileSystem, Follow, FsContext, MountFlags};
 
 /// This host.
 struct ThisHost;
@@ -32,7 +32,10 @@ impl Host for ThisHost {
                 family: identity.family,
                 model: identity.model,
                 stepping: identity.stepping,
-                name: String::from_utf8_lossy(&identity.brand).trim_end_matches('\0').trim().into(),
+                name: String::from_utf8_lossy(&identity.brand)
+                    .trim_end_matches('\0')
+                    .trim()
+                    .into(),
                 khz: hal::time::tsc_hz() / 1000,
                 apic_id: cpu as u32,
                 core: cpu as u32,
@@ -48,7 +51,11 @@ impl Host for ThisHost {
         (0..hal::cpu::count())
             .map(|cpu| {
                 let times = sched::cpu_times(cpu);
-                CpuTimes { user_ns: times.busy_ns, idle_ns: times.idle_ns, ..CpuTimes::default() }
+                CpuTimes {
+                    user_ns: times.busy_ns,
+                    idle_ns: times.idle_ns,
+                    ..CpuTimes::default()
+                }
             })
             .collect()
     }
@@ -90,7 +97,9 @@ impl Host for ThisHost {
     }
 
     fn counts(&self) -> [u64; 3] {
-        let switches = (0..hal::cpu::count()).map(|cpu| sched::cpu_times(cpu).switches).sum();
+        let switches = (0..hal::cpu::count())
+            .map(|cpu| sched::cpu_times(cpu).switches)
+            .sum();
         [hal::irq::stray_count(), switches, 0]
     }
 
@@ -110,8 +119,10 @@ pub fn init(fs: &Arc<FsContext>) {
     let host: Arc<dyn Host> = Arc::new(ThisHost);
     let processes: Arc<dyn Processes> = Arc::new(Worlds);
     let tree = ProcFs::tree(&processes, &host, fs.namespace());
-    let mounts: [(&[u8], Arc<dyn FileSystem>); 2] =
-        [(b"/proc", ProcFs::mount(&tree)), (b"/sys", sysfs::mount(&sysfs::tree(&host)))];
+    let mounts: [(&[u8], Arc<dyn FileSystem>); 2] = [
+        (b"/proc", ProcFs::mount(&tree)),
+        (b"/sys", sysfs::mount(&sysfs::tree(&host))),
+    ];
     for (place, mounted) in mounts {
         if let Err(error) = mount(fs, place, mounted) {
             log::error!("{} is not mounted: {error}", String::from_utf8_lossy(place));
@@ -128,5 +139,7 @@ fn mount(fs: &Arc<FsContext>, path: &[u8], mounted: Arc<dyn FileSystem>) -> vfs:
         Err(error) => return Err(error),
     }
     let place = view.resolve(&root, path, Follow::Last)?;
-    fs.namespace().mount(mounted, place, MountFlags::empty()).map(|_| ())
+    fs.namespace()
+        .mount(mounted, place, MountFlags::empty())
+        .map(|_| ())
 }

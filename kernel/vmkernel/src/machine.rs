@@ -23,7 +23,10 @@ pub fn init(info: &BootInfo) {
             return devices::init(None);
         }
     };
-    let fadt = tables.fadt(&memory).inspect_err(|error| log::warn!("{error}")).ok();
+    let fadt = tables
+        .fadt(&memory)
+        .inspect_err(|error| log::warn!("{error}"))
+        .ok();
     if let Some(fadt) = &fadt {
         hal::power::set_acpi(power(fadt));
     }
@@ -50,7 +53,12 @@ fn start_cpus() {
     for io in &madt.ioapics {
         hal::apic::init_io_apic(u64::from(io.address), io.gsi_base);
     }
-    let enabled: Vec<u32> = madt.cpus.iter().filter(|cpu| cpu.is_enabled).map(|cpu| cpu.apic_id).collect();
+    let enabled: Vec<u32> = madt
+        .cpus
+        .iter()
+        .filter(|cpu| cpu.is_enabled)
+        .map(|cpu| cpu.apic_id)
+        .collect();
     let running = hal::apic::start_cpus(enabled.iter().copied(), || {
         virtualization::prepare_cpu();
         sched::run_cpu()
@@ -62,7 +70,9 @@ fn start_cpus() {
 
 /// Sends ISA interrupt `irq` to `vector`, as the firmware wired it.
 pub fn route_isa(irq: u8, vector: u8) -> bool {
-    let wired = MADT.get().and_then(|madt| madt.overrides.iter().find(|wired| wired.isa_irq == irq));
+    let wired = MADT
+        .get()
+        .and_then(|madt| madt.overrides.iter().find(|wired| wired.isa_irq == irq));
     match wired {
         Some(wired) => hal::apic::route(
             wired.gsi,
@@ -83,7 +93,10 @@ fn power(fadt: &Fadt) -> AcpiPower {
         pm1a_control: port(fadt.pm1a_cnt),
         pm1b_control: port(fadt.pm1b_cnt),
         s5: fadt.s5.map(|s5| (s5.a, s5.b)),
-        reset: fadt.reset.map(|reset| (port(Some(reset.register)), reset.value)).filter(|(port, _)| *port != 0),
+        reset: fadt
+            .reset
+            .map(|reset| (port(Some(reset.register)), reset.value))
+            .filter(|(port, _)| *port != 0),
     }
 }
 

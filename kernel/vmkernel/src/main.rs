@@ -15,9 +15,9 @@ mod command_line;
 #[cfg(target_os = "none")]
 mod console;
 #[cfg(target_os = "none")]
-mod devices;
-#[cfg(target_os = "none")]
 mod device_nodes;
+#[cfg(target_os = "none")]
+mod devices;
 #[cfg(target_os = "none")]
 mod first_world;
 #[cfg(target_os = "none")]

@@ -27,7 +27,10 @@ impl Write for Lines {
 
 impl Sink for Serial {
     fn show(&self, entry: &Entry) {
-        let (seconds, micro) = (entry.time_ns / 1_000_000_000, entry.time_ns % 1_000_000_000 / 1000);
+        let (seconds, micro) = (
+            entry.time_ns / 1_000_000_000,
+            entry.time_ns % 1_000_000_000 / 1000,
+        );
         let _ = writeln!(Lines, "[{seconds:5}.{micro:06}] {}", entry.text.as_str());
     }
 }
@@ -39,9 +42,16 @@ pub fn set_arrival_hook(hook: fn()) {
 
 /// Connects the log; `quiet` on the command line keeps the console to warnings.
 pub fn init() {
-    let hooks = Hooks { now_ns: hal::time::now_ns, world: || 0 };
+    let hooks = Hooks {
+        now_ns: hal::time::now_ns,
+        world: || 0,
+    };
     kernel_log::init(hooks, LevelFilter::Debug);
-    let shown = if crate::command_line::has("quiet") { LevelFilter::Warn } else { LevelFilter::Info };
+    let shown = if crate::command_line::has("quiet") {
+        LevelFilter::Warn
+    } else {
+        LevelFilter::Info
+    };
     if kernel_log::register_sink(&Serial, shown).is_err() {
         hal::console::write_now(b"the log has no room for the serial console\r\n");
     }
@@ -59,8 +69,16 @@ pub fn all() -> Vec<u8> {
     let mut text = Text(Vec::new());
     let mut cursor = Cursor::default();
     while let Some(entry) = kernel_log::read(&mut cursor) {
-        let (seconds, micro) = (entry.time_ns / 1_000_000_000, entry.time_ns % 1_000_000_000 / 1000);
-        let _ = writeln!(text, "<{}>[{seconds:5}.{micro:06}] {}", entry.severity(), entry.text.as_str());
+        let (seconds, micro) = (
+            entry.time_ns / 1_000_000_000,
+            entry.time_ns % 1_000_000_000 / 1000,
+        );
+        let _ = writeln!(
+            text,
+            "<{}>[{seconds:5}.{micro:06}] {}",
+            entry.severity(),
+            entry.text.as_str()
+        );
     }
     text.0
 }

@@ -1,11 +1,11 @@
 //! Processes as /proc shows them.
 
+use abi::process::limit;
+use abi::signal::{SIG_DFL, SIG_IGN};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use abi::process::limit;
-use abi::signal::{SIG_DFL, SIG_IGN};
 use hal::mem::Prot;
 use mem::{AreaInfo, PAGE};
 use procfs::{Limit, MapEntry, Process, ProcessStatus, Processes, State};
@@ -69,13 +69,18 @@ impl View {
     }
 
     fn areas(&self) -> Vec<AreaInfo> {
-        self.0.space().and_then(|space| space.areas().ok()).unwrap_or_default()
+        self.0
+            .space()
+            .and_then(|space| space.areas().ok())
+            .unwrap_or_default()
     }
 
     /// A piece of the program's memory, such as its arguments.
     fn memory(&self, (start, end): (u64, u64)) -> Vec<u8> {
         const MAX: u64 = 2 << 20;
-        let Some(space) = self.0.space() else { return Vec::new() };
+        let Some(space) = self.0.space() else {
+            return Vec::new();
+        };
         let mut bytes = vec![0; end.saturating_sub(start).min(MAX) as usize];
         match space.read(start, &mut bytes) {
             Ok(()) => bytes,
@@ -85,7 +90,11 @@ impl View {
 }
 
 fn bytes_of(areas: &[AreaInfo], wanted: impl Fn(&AreaInfo) -> bool) -> u64 {
-    areas.iter().filter(|area| wanted(area)).map(|area| area.range.end - area.range.start).sum()
+    areas
+        .iter()
+        .filter(|area| wanted(area))
+        .map(|area| area.range.end - area.range.start)
+        .sum()
 }
 
 impl Process for View {
@@ -112,7 +121,9 @@ impl Process for View {
             (Some(_), Some(thread)) => thread.sched().run_ns(),
             _ => process.usage().run_ns,
         };
-        let affinity = thread.as_ref().map_or(0, |thread| thread.sched().affinity());
+        let affinity = thread
+            .as_ref()
+            .map_or(0, |thread| thread.sched().affinity());
         let resident = space.as_ref().map_or(0, |space| space.resident_bytes()) / PAGE;
         let mapped = space.as_ref().map_or(0, |space| space.mapped_bytes());
         Some(ProcessStatus {
@@ -125,8 +136,18 @@ impl Process for View {
             session: process.session().id(),
             terminal: terminal.map_or(0, |terminal| terminal.metadata().rdev),
             foreground: -1,
-            uids: [credentials.uid, credentials.euid, credentials.suid, credentials.euid],
-            gids: [credentials.gid, credentials.egid, credentials.sgid, credentials.egid],
+            uids: [
+                credentials.uid,
+                credentials.euid,
+                credentials.suid,
+                credentials.euid,
+            ],
+            gids: [
+                credentials.gid,
+                credentials.egid,
+                credentials.sgid,
+                credentials.egid,
+            ],
             groups: credentials.groups.clone(),
             threads: process.threads().len() as u32,
             user_ns: run_ns,
@@ -136,14 +157,20 @@ impl Process for View {
             resident_pages: resident,
             resident_peak_pages: resident,
             text_bytes: bytes_of(&areas, |area| area.prot.contains(Prot::EXEC)),
-            data_bytes: bytes_of(&areas, |area| area.prot.contains(Prot::WRITE) && !area.is_stack),
+            data_bytes: bytes_of(&areas, |area| {
+                area.prot.contains(Prot::WRITE) && !area.is_stack
+            }),
             stack_bytes: bytes_of(&areas, |area| area.is_stack),
             pending: thread.as_ref().map_or(0, |thread| thread.waiting().0),
             blocked: thread.as_ref().map_or(0, |thread| thread.blocked().0),
             ignored,
             caught,
-            cpus: (0..hal::cpu::count()).filter(|&cpu| affinity & 1 << cpu != 0).collect(),
-            cpu: thread.as_ref().map_or(0, |thread| thread.sched().cpu() as u32),
+            cpus: (0..hal::cpu::count())
+                .filter(|&cpu| affinity & 1 << cpu != 0)
+                .collect(),
+            cpu: thread
+                .as_ref()
+                .map_or(0, |thread| thread.sched().cpu() as u32),
             no_new_privileges: process.has_no_new_privs(),
             ..ProcessStatus::default()
         })
@@ -180,8 +207,19 @@ impl Process for View {
                 _ => "",
             };
             // Only the program's own file is known by its place.
-            let file = area.object.as_ref().and(program.clone()).filter(|_| !area.is_shared);
-            MapEntry { range: area.range, access, shared: area.is_shared, offset, file, label }
+            let file = area
+                .object
+                .as_ref()
+                .and(program.clone())
+                .filter(|_| !area.is_shared);
+            MapEntry {
+                range: area.range,
+                access,
+                shared: area.is_shared,
+                offset,
+                file,
+                label,
+            }
         };
         self.areas().into_iter().map(entry).collect()
     }
@@ -202,7 +240,10 @@ impl Process for View {
         const { assert!(limit::COUNT == 16) };
         core::array::from_fn(|which| {
             let limit = self.0.limit(which);
-            Limit { soft: limit.soft, hard: limit.hard }
+            Limit {
+                soft: limit.soft,
+                hard: limit.hard,
+            }
         })
     }
 

@@ -12,7 +12,11 @@ pub fn init() {
     let mut generator = GENERATOR.lock();
     for _ in 0..WORDS {
         if let Some(word) = hal::cpu::random_word() {
-            let source = if hal::cpu::features().rdseed { Source::Rdseed } else { Source::Rdrand };
+            let source = if hal::cpu::features().rdseed {
+                Source::Rdseed
+            } else {
+                Source::Rdrand
+            };
             generator.mix(source, &word.to_le_bytes());
         }
         generator.mix_time(hal::time::tsc());

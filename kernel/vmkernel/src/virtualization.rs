@@ -10,7 +10,10 @@ static IS_READY: Once<()> = Once::new();
 pub fn init() {
     match prepare() {
         Ok(features) => {
-            log::info!("virtual machines by AMD-V, {} address spaces a CPU", features.asids);
+            log::info!(
+                "virtual machines by AMD-V, {} address spaces a CPU",
+                features.asids
+            );
             kvm::files::register::<Machine>();
             let _ = IS_READY.set(());
         }

@@ -28,7 +28,11 @@ const CODE: [u8; 27] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     let kvm = Kvm::new()?;
-    println!("API {}, vCPU mapping {}", kvm.get_api_version(), kvm.get_vcpu_mmap_size()?);
+    println!(
+        "API {}, vCPU mapping {}",
+        kvm.get_api_version(),
+        kvm.get_vcpu_mmap_size()?
+    );
     let vm = kvm.create_vm()?;
     // SAFETY: a fresh anonymous mapping.
     let memory = unsafe {
