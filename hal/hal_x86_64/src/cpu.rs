@@ -28,6 +28,8 @@ pub(crate) struct CpuLocal {
     pub(crate) apic_id: AtomicU32,
     pub(crate) resched: AtomicBool,
     pub(crate) online: AtomicBool,
+    /// Added to this CPU's time stamp counter; see `time`.
+    pub(crate) tsc_offset: AtomicU64,
     state: UnsafeCell<TaskState>,
     gdt: UnsafeCell<Gdt>,
     stacks: UnsafeCell<[InterruptStack; INTERRUPT_STACKS]>,
@@ -50,6 +52,7 @@ impl CpuLocal {
             apic_id: AtomicU32::new(0),
             resched: AtomicBool::new(false),
             online: AtomicBool::new(false),
+            tsc_offset: AtomicU64::new(0),
             state: UnsafeCell::new(TaskState::new()),
             gdt: UnsafeCell::new(Gdt::new()),
             stacks: UnsafeCell::new([const { InterruptStack::new() }; INTERRUPT_STACKS]),
