@@ -97,6 +97,13 @@ impl MachineTest {
         MachineTest { verdict, ..self }
     }
 
+    fn arguments(self, arguments: &[&'static str]) -> MachineTest {
+        MachineTest {
+            arguments: arguments.to_vec(),
+            ..self
+        }
+    }
+
     fn limit_s(self, seconds: u64) -> MachineTest {
         MachineTest {
             limit: Duration::from_secs(seconds),
@@ -154,6 +161,9 @@ const OPERATOR: [Line; 18] = [
     Line::Send("poweroff\n"),
 ];
 
+/// A token with a time goes from CPU to CPU.
+const CLOCK_ORDER: &str = "verdict init=/tests/clock_order";
+
 // LONG: one row a test
 fn fixed() -> Vec<MachineTest> {
     use Line::{Expect, Send};
@@ -173,6 +183,32 @@ fn fixed() -> Vec<MachineTest> {
                 Expect("42"),
                 Expect("# "),
                 Send("exit\n"),
+            ]),
+        // Time across four CPUs: by the best clock, by each of the others, and with no HPET to measure by.
+        MachineTest::new("clock_order")
+            .cpus(4)
+            .append(CLOCK_ORDER)
+            .talk(&[
+                Expect("clock tsc"),
+                Expect("measured by the HPET"),
+                Expect("4 CPUs, "),
+            ]),
+        MachineTest::new("clock_order_by_hpet")
+            .cpus(4)
+            .append(&format!("{CLOCK_ORDER} clock=hpet"))
+            .talk(&[Expect("clock hpet"), Expect("4 CPUs, ")]),
+        MachineTest::new("clock_order_by_acpi_timer")
+            .cpus(4)
+            .append(&format!("{CLOCK_ORDER} clock=acpi_pm"))
+            .talk(&[Expect("clock acpi_pm"), Expect("4 CPUs, ")]),
+        MachineTest::new("clock_order_without_hpet")
+            .cpus(4)
+            .append(&format!("{CLOCK_ORDER} clock=hpet"))
+            .arguments(&["-machine", "hpet=off"])
+            .talk(&[
+                Expect("clock tsc"),
+                Expect("measured by the ACPI timer"),
+                Expect("4 CPUs, "),
             ]),
         // The whole way: process 1, a monitor, Debian's kernel in a VM, its shell, power-off.
         MachineTest::new("demo_vm")
