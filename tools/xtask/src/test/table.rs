@@ -27,6 +27,8 @@ pub struct MachineTest {
     pub arguments: Vec<&'static str>,
     /// Size of an empty virtio disk, in MiB, if it has one.
     pub disk_mib: Option<u32>,
+    /// Whether the talk is over a virtio console, and there is no serial port.
+    pub on_virtio: bool,
     /// What is typed and what must be printed, in order.
     pub talk: Vec<Line>,
     /// How the machine must end.
@@ -65,6 +67,7 @@ impl MachineTest {
             append: "verdict".into(),
             arguments: Vec::new(),
             disk_mib: None,
+            on_virtio: false,
             talk: Vec::new(),
             verdict: Verdict::Success,
             limit: Duration::from_secs(120),
@@ -95,6 +98,13 @@ impl MachineTest {
 
     fn verdict(self, verdict: Verdict) -> MachineTest {
         MachineTest { verdict, ..self }
+    }
+
+    fn on_virtio(self) -> MachineTest {
+        MachineTest {
+            on_virtio: true,
+            ..self
+        }
     }
 
     fn arguments(self, arguments: &[&'static str]) -> MachineTest {
@@ -181,6 +191,21 @@ fn fixed() -> Vec<MachineTest> {
                 Expect("# "),
                 Send("echo $((6 * 7)) | cat\n"),
                 Expect("42"),
+                Expect("# "),
+                Send("exit\n"),
+            ]),
+        // The same over a virtio console, which shows the log as well; more output than it has buffers for.
+        MachineTest::new("virtio_console")
+            .append("verdict console=hvc0 init=/bin/sh")
+            .on_virtio()
+            .talk(&[
+                Expect("Alster VMkernel"),
+                Expect("# "),
+                Send("stty -F /dev/hvc0 > /tmp/s && echo stty-$((6 * 7))\n"),
+                Expect("stty-42"),
+                Expect("# "),
+                Send("i=0; while [ $i -lt 1500 ]; do echo line-$i-of-many; i=$((i + 1)); done\n"),
+                Expect("line-1499-of-many"),
                 Expect("# "),
                 Send("exit\n"),
             ]),
