@@ -68,7 +68,10 @@ static HPET: Once<DeviceMemory> = Once::new();
 pub(super) fn find(timers: &Timers) -> Counters {
     Counters {
         hpet: timers.hpet.and_then(start_hpet),
-        pm_timer: timers.pm_timer.filter(|timer| timer.port != 0).map(Counter::PmTimer),
+        pm_timer: timers
+            .pm_timer
+            .filter(|timer| timer.port != 0)
+            .map(Counter::PmTimer),
     }
 }
 
@@ -134,9 +137,10 @@ impl Counter {
     /// Its value; it counts upwards.
     pub(super) fn read(self) -> u64 {
         match self {
-            Self::Hpet { .. } => {
-                HPET.get().map_or(0, |registers| registers.read_u32(HPET_COUNTER)).into()
-            }
+            Self::Hpet { .. } => HPET
+                .get()
+                .map_or(0, |registers| registers.read_u32(HPET_COUNTER))
+                .into(),
             Self::PmTimer(timer) => port::in32(timer.port).into(),
             Self::Pit => {
                 latch_pit();
@@ -152,10 +156,18 @@ impl Counter {
             // The latch is the moment; the reads may take their time.
             latch_pit();
             let after = raw_tsc();
-            return Sample { before, reference: read_pit(), after };
+            return Sample {
+                before,
+                reference: read_pit(),
+                after,
+            };
         }
         let reference = self.read();
-        Sample { before, reference, after: raw_tsc() }
+        Sample {
+            before,
+            reference,
+            after: raw_tsc(),
+        }
     }
 }
 

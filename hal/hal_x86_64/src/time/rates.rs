@@ -39,12 +39,18 @@ pub(super) struct Rates {
 pub(super) fn measure(counters: &Counters) -> Rates {
     let order = [counters.hpet, counters.pm_timer, Some(Counter::Pit)];
     let found = order.into_iter().flatten().find_map(by);
-    found.unwrap_or(Rates { tsc_hz: UNKNOWN_HZ, timer_hz: UNKNOWN_HZ, by: None })
+    found.unwrap_or(Rates {
+        tsc_hz: UNKNOWN_HZ,
+        timer_hz: UNKNOWN_HZ,
+        by: None,
+    })
 }
 
 fn by(counter: Counter) -> Option<Rates> {
     let mut attempts = (0..ATTEMPTS).filter_map(|_| attempt(counter));
-    attempts.find(|(_, is_fair)| *is_fair).map(|(rates, _)| rates)
+    attempts
+        .find(|(_, is_fair)| *is_fair)
+        .map(|(rates, _)| rates)
 }
 
 /// Measures once; whether the result is fair, too.
@@ -62,7 +68,11 @@ fn attempt(counter: Counter) -> Option<(Rates, bool)> {
     let width = CounterWidth::bits(64);
     let run = Calibration::begin(Rate::hz(tsc_hz), width, timer_first);
     let timer_hz = run.bounds(timer_last).map_or(UNKNOWN_HZ, RateBounds::hz);
-    let rates = Rates { tsc_hz, timer_hz, by: Some(counter.name()) };
+    let rates = Rates {
+        tsc_hz,
+        timer_hz,
+        by: Some(counter.name()),
+    };
     Some((rates, tsc.are_within(FAIR)))
 }
 
@@ -70,7 +80,9 @@ fn attempt(counter: Counter) -> Option<(Rates, bool)> {
 /// it, so one that was interrupted does no harm.
 fn tsc_bounds(counter: Counter) -> Option<RateBounds> {
     let reads = [(); FIRST_READS].map(|()| counter.sample());
-    let first = reads.into_iter().min_by_key(|read| read.after.wrapping_sub(read.before))?;
+    let first = reads
+        .into_iter()
+        .min_by_key(|read| read.after.wrapping_sub(read.before))?;
     let run = Calibration::begin(counter.rate(), counter.width(), first);
     let mut known: Option<RateBounds> = None;
     let mut still = 0;
@@ -101,5 +113,9 @@ fn sample_timer() -> Sample {
     let passed = || u64::from(u32::MAX - apic::timer_left());
     let before = passed();
     let reference = raw_tsc();
-    Sample { before, reference, after: passed() }
+    Sample {
+        before,
+        reference,
+        after: passed(),
+    }
 }

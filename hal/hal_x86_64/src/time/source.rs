@@ -33,7 +33,12 @@ impl Slow {
         let clock = Clock::new(rate, CounterWidth::bits(64), count, ns)?;
         let turn = width.elapsed(1, 0);
         let longest_wait_ns = clock.ns(count + turn).saturating_sub(ns) / 4;
-        Some(Self { counter, wide: Widened::new(width, count), clock, longest_wait_ns })
+        Some(Self {
+            counter,
+            wide: Widened::new(width, count),
+            clock,
+            longest_wait_ns,
+        })
     }
 
     #[inline(never)]
@@ -88,7 +93,11 @@ impl fmt::Display for Report {
         if self.is_wanted {
             f.write_str(", as the command line asks")?;
         }
-        let rate = if self.is_invariant { "invariant" } else { "not known to be invariant" };
+        let rate = if self.is_invariant {
+            "invariant"
+        } else {
+            "not known to be invariant"
+        };
         write!(f, "; the CPUs' TSC is {rate}")?;
         match self.measured_by {
             Some(timer) => write!(f, ", measured by the {timer}")?,
@@ -99,7 +108,11 @@ impl fmt::Display for Report {
             (true, 0) if self.error == 0 => Ok(()),
             (true, 0) => write!(f, ", and agrees to {} counts", self.error),
             (true, corrected) => {
-                write!(f, ", and agrees to {} counts with {corrected} CPUs corrected", self.error)
+                write!(
+                    f,
+                    ", and agrees to {} counts with {corrected} CPUs corrected",
+                    self.error
+                )
             }
         }
     }
@@ -139,7 +152,11 @@ pub(crate) fn begin() {
 }
 
 pub(super) fn init(counters: Counters, rates: &Rates, wanted: Wanted) {
-    let _ = CHOICE.set(Choice { counters, measured_by: rates.by, wanted });
+    let _ = CHOICE.set(Choice {
+        counters,
+        measured_by: rates.by,
+        wanted,
+    });
     take_best();
 }
 
@@ -168,7 +185,11 @@ fn take_best() {
             TickClock::new(Rate::hz(tsc_hz()), count, time_passed()).map(Source::Tsc)
         }
         SourceKind::Hpet => choice.counters.hpet.and_then(Slow::new).map(Source::Slow),
-        SourceKind::PmTimer => choice.counters.pm_timer.and_then(Slow::new).map(Source::Slow),
+        SourceKind::PmTimer => choice
+            .counters
+            .pm_timer
+            .and_then(Slow::new)
+            .map(Source::Slow),
     };
     if let Some(made) = made {
         set(Box::leak(Box::new(made)));
@@ -191,7 +212,10 @@ fn pick(choice: &Choice) -> SourceKind {
         is_invariant: features().invariant_tsc,
         is_synchronized: IS_SYNCHRONIZED.load(Ordering::Acquire),
     };
-    let timers = [(SourceKind::Hpet, choice.counters.hpet), (SourceKind::PmTimer, choice.counters.pm_timer)];
+    let timers = [
+        (SourceKind::Hpet, choice.counters.hpet),
+        (SourceKind::PmTimer, choice.counters.pm_timer),
+    ];
     let wanted = timers.into_iter().find(|(kind, counter)| {
         let names = matches!(
             (choice.wanted, kind),
@@ -205,12 +229,24 @@ fn pick(choice: &Choice) -> SourceKind {
     if choice.wanted == Wanted::Tsc {
         return tsc;
     }
-    let nothing = ClockSource { kind: tsc, rate: Rate::hz(0), width: CounterWidth::bits(64) };
-    let there = |kind, rate| ClockSource { kind, rate, ..nothing };
+    let nothing = ClockSource {
+        kind: tsc,
+        rate: Rate::hz(0),
+        width: CounterWidth::bits(64),
+    };
+    let there = |kind, rate| ClockSource {
+        kind,
+        rate,
+        ..nothing
+    };
     let other = |(kind, counter): (SourceKind, Option<Counter>)| {
         counter.map_or(nothing, |counter| there(kind, counter.rate()))
     };
-    let sources = [there(tsc, Rate::hz(tsc_hz())), other(timers[0]), other(timers[1])];
+    let sources = [
+        there(tsc, Rate::hz(tsc_hz())),
+        other(timers[0]),
+        other(timers[1]),
+    ];
     // Where there is no good clock, the time stamp counter is the least bad.
     choose(&sources).map_or(tsc, |best| best.kind)
 }
@@ -219,9 +255,14 @@ pub(super) fn report() -> Report {
     let choice = CHOICE.get();
     let (name, hz, kind) = match source() {
         Source::Tsc(_) => ("tsc", tsc_hz(), Wanted::Tsc),
-        Source::Slow(Slow { counter: Counter::Hpet { period_fs }, .. }) => {
-            ("hpet", Rate::from_period_fs(*period_fs).to_hz(), Wanted::Hpet)
-        }
+        Source::Slow(Slow {
+            counter: Counter::Hpet { period_fs },
+            ..
+        }) => (
+            "hpet",
+            Rate::from_period_fs(*period_fs).to_hz(),
+            Wanted::Hpet,
+        ),
         Source::Slow(slow) => ("acpi_pm", slow.counter.rate().to_hz(), Wanted::PmTimer),
     };
     Report {
