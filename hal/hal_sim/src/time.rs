@@ -23,10 +23,10 @@ pub fn tsc_hz() -> u64 {
     1_000_000_000
 }
 
-/// The time at which the counter had the value `tsc`.
+/// What is added to the counter of CPU `cpu`.
 #[must_use]
-pub fn ns_of_tsc(tsc: u64) -> u64 {
-    tsc
+pub fn tsc_offset_of(_cpu: usize) -> u64 {
+    0
 }
 
 /// The hardware clock's registers, as the MC146818 has them: seconds, minutes,

@@ -94,6 +94,8 @@ pub struct HardwareVcpu {
     pub breakpoints: [u64; 4],
     xcr0: u64,
     tsc_aux: u32,
+    /// What the guest's TSC is ahead of the host's.
+    tsc_offset: u64,
     asid: Asid,
     asid_cpu: usize,
     flush: bool,
@@ -133,6 +135,7 @@ impl HardwareVcpu {
             breakpoints: [0; 4],
             xcr0: 1,
             tsc_aux: 0,
+            tsc_offset: 0,
             asid: Asid::default(),
             asid_cpu: usize::MAX,
             flush: true,
@@ -200,13 +203,20 @@ impl HardwareVcpu {
     /// What is added to the host's TSC.
     #[inline]
     pub fn tsc_offset(&self) -> u64 {
-        self.vmcb.control.tsc_offset
+        self.tsc_offset
     }
 
     /// Sets what is added to the host's TSC.
     #[inline]
     pub fn set_tsc_offset(&mut self, offset: u64) {
-        self.vmcb.control.tsc_offset = offset;
+        self.tsc_offset = offset;
+        self.correct_tsc();
+    }
+
+    /// The host's TSC is the corrected one; the processor adds to its own.
+    fn correct_tsc(&mut self) {
+        let correction = hal::time::tsc_offset_of(self.asid_cpu);
+        self.vmcb.control.tsc_offset = self.tsc_offset.wrapping_add(correction);
     }
 
     /// Switches an exit on or off.
@@ -368,6 +378,7 @@ impl HardwareVcpu {
         self.flush = false;
         self.asid = taken.asid;
         self.asid_cpu = id;
+        self.correct_tsc();
         let control = &mut self.vmcb.control;
         control.asid = taken.asid.number;
         control.tlb_control = if taken.flush_all {

@@ -64,7 +64,7 @@ fn registers() -> &'static DeviceMemory {
     REGISTERS.get().expect("invariant: mapped at boot")
 }
 
-/// Sets up the first CPU's controller, quiets the old ones, calibrates time.
+/// Sets up the first CPU's controller, quiets the old ones, starts the clock.
 pub(crate) fn init_first(_info: &BootInfo) {
     // SAFETY: every 64-bit CPU has the register.
     let base = unsafe { rdmsr(APIC_BASE) };
@@ -74,7 +74,7 @@ pub(crate) fn init_first(_info: &BootInfo) {
     mask_8259();
     init_cpu();
     this_cpu().apic_id.store(id(), Ordering::Relaxed);
-    time::calibrate();
+    time::begin();
 }
 
 /// Sets up this CPU's controller, in the mode that the first CPU's is in.

@@ -11,7 +11,7 @@ use core::alloc::Layout;
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 pub use sync::MAX_CPUS;
 
 /// One CPU's own block. The assembly reaches its fields by offset.
@@ -27,6 +27,8 @@ pub(crate) struct CpuLocal {
     pub(crate) apic_id: AtomicU32,
     pub(crate) resched: AtomicBool,
     pub(crate) online: AtomicBool,
+    /// Added to this CPU's time stamp counter; see `time`.
+    pub(crate) tsc_offset: AtomicU64,
     state: UnsafeCell<TaskState>,
     gdt: UnsafeCell<Gdt>,
     stacks: UnsafeCell<[InterruptStack; INTERRUPT_STACKS]>,
@@ -48,6 +50,7 @@ impl CpuLocal {
             apic_id: AtomicU32::new(0),
             resched: AtomicBool::new(false),
             online: AtomicBool::new(false),
+            tsc_offset: AtomicU64::new(0),
             state: UnsafeCell::new(TaskState::new()),
             gdt: UnsafeCell::new(Gdt::new()),
             stacks: UnsafeCell::new([const { InterruptStack::new() }; INTERRUPT_STACKS]),

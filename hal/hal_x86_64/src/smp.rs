@@ -149,6 +149,7 @@ fn wait(ns: u64) -> bool {
         if IS_UP.load(Ordering::Acquire) {
             return true;
         }
+        time::answer();
         cpu::relax();
     }
     IS_UP.load(Ordering::Acquire)
@@ -170,6 +171,7 @@ extern "C" fn other_main() -> ! {
     registers::harden();
     fpu::init_cpu();
     apic::init_cpu();
+    time::check_with_first();
     // SAFETY: `start` stored a `fn() -> !`.
     let main: fn() -> ! = unsafe { core::mem::transmute(MAIN.load(Ordering::Relaxed)) };
     cpu::count_one(block);

@@ -110,6 +110,9 @@ fn make_nodes(fs: &Arc<FsContext>) -> vfs::Result<()> {
     devfs::populate(&view, &dir)?;
     let nodes = Nodes::new(&view, dir);
     nodes.add("ttyS0", false, console::SERIAL, 0o620)?;
+    if devices::CONSOLE.get().is_some() {
+        nodes.add("hvc0", false, console::VIRTIO, 0o620)?;
+    }
     for (index, name) in devices::disk_names().iter().enumerate() {
         nodes.add(name, true, devices::disk_number(index), 0o660)?;
     }

@@ -6,10 +6,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use block::{BlockDevice, BlockFile, BlockNode, Disks, VirtioBlk};
 use device::pci::{ConfigSpace, EcamConfig, Function, PortConfig, enumerate};
-use device::virtio::{Entropy, device_type, type_of};
+use device::virtio::{Console, Entropy, device_type, type_of};
 use device::{Machine, PciPorts};
 use firmware_tables::Mcfg;
-use sync::SpinLock;
+use sync::{Once, SpinLock};
 
 /// Device number of the first disk, from the range for local use; each disk
 /// has 16, as if for partitions.
@@ -18,6 +18,9 @@ const MINORS: u32 = 16;
 
 /// All disks, by name.
 pub static DISKS: Disks = Disks::new();
+
+/// The first virtio console.
+pub static CONSOLE: Once<Arc<Console<Machine>>> = Once::new();
 
 static ENTROPY: SpinLock<Option<Arc<Entropy<Machine>>>> = SpinLock::new(None);
 
@@ -46,6 +49,9 @@ fn start(config: &impl ConfigSpace, functions: &[Function]) {
             Some(device_type::ENTROPY) => {
                 Entropy::open(config, function, &Machine, random::add_host_bytes).map(add_entropy)
             }
+            Some(device_type::CONSOLE) => Console::open(config, function, &Machine).map(|console| {
+                let _ = CONSOLE.set(console);
+            }),
             _ => continue,
         };
         if let Err(error) = result {

@@ -1,13 +1,14 @@
 //! The machine as its firmware describes it: CPUs, interrupt lines, power.
 
-use crate::{devices, messages, random, virtualization};
+use crate::{command_line, devices, messages, random, virtualization};
 use alloc::vec::Vec;
 use device::FirmwareMemory;
-use firmware_tables::{AddressSpace, Fadt, GenericAddress, Madt, Polarity, Tables, Trigger};
+use firmware_tables::{AddressSpace, Fadt, GenericAddress, Hpet, Madt, Polarity, Tables, Trigger};
 use hal::boot::BootInfo;
 use hal::mem::Physical;
 use hal::power::AcpiPower;
-use kernel_time::rtc::Cmos;
+use hal::time::{Timers, Wanted};
+use timekeeping::rtc::Cmos;
 use sync::Once;
 use syscall::SystemHooks;
 
@@ -20,6 +21,8 @@ pub fn init(info: &BootInfo) {
         Ok(tables) => tables,
         Err(error) => {
             log::warn!("no ACPI: {error}; one CPU, no power-off");
+            log::info!("{}", hal::time::init(&Timers::default(), Wanted::Best));
+            set_clock(None);
             return devices::init(None);
         }
     };
@@ -30,6 +33,7 @@ pub fn init(info: &BootInfo) {
     if let Some(fadt) = &fadt {
         hal::power::set_acpi(power(fadt));
     }
+    hal::time::init(&timers(tables.hpet(&memory).ok(), fadt.as_ref()), wanted_clock());
     set_clock(fadt.as_ref());
     match tables.madt(&memory) {
         Ok(madt) => {
@@ -38,6 +42,7 @@ pub fn init(info: &BootInfo) {
         Err(error) => log::warn!("{error}; one CPU, no interrupt lines"),
     }
     start_cpus();
+    log::info!("{}", hal::time::report());
     devices::init(tables.mcfg(&memory).ok());
     let memory = hal::mem::statistics();
     log::info!(
@@ -100,6 +105,30 @@ fn power(fadt: &Fadt) -> AcpiPower {
     }
 }
 
+fn timers(hpet: Option<Hpet>, fadt: Option<&Fadt>) -> Timers {
+    let pm_timer = fadt.and_then(|fadt| fadt.pm_timer);
+    Timers {
+        hpet: hpet.map(|hpet| hal::time::Hpet { address: hpet.address }),
+        pm_timer: pm_timer
+            .filter(|timer| timer.register.space == AddressSpace::Port)
+            .map(|timer| hal::time::PmTimer { port: timer.register.address as u16, bits: timer.bits }),
+    }
+}
+
+/// What `clock=` on the command line asks for.
+fn wanted_clock() -> Wanted {
+    match command_line::value("clock") {
+        None => Wanted::Best,
+        Some("tsc") => Wanted::Tsc,
+        Some("hpet") => Wanted::Hpet,
+        Some("acpi_pm") => Wanted::PmTimer,
+        Some(other) => {
+            log::warn!("clock={other}: there are tsc, hpet and acpi_pm; the best is taken");
+            Wanted::Best
+        }
+    }
+}
+
 struct Rtc;
 
 impl Cmos for Rtc {
@@ -109,7 +138,7 @@ impl Cmos for Rtc {
 }
 
 fn set_clock(fadt: Option<&Fadt>) {
-    match kernel_time::rtc::read(&Rtc, fadt.and_then(|fadt| fadt.century_index)) {
+    match timekeeping::rtc::read(&Rtc, fadt.and_then(|fadt| fadt.century_index)) {
         Ok(seconds) => sched::set_realtime_ns(seconds * 1_000_000_000),
         Err(error) => log::warn!("the hardware clock cannot be read: {error}; it is 1970"),
     }

@@ -1,9 +1,14 @@
-//! The log: kept in a ring, shown on the serial console.
+//! The log: kept in a ring, shown on the serial console or on a virtio console.
 
+use alloc::format;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::Write;
+use device::Machine;
+use device::virtio::Console;
 use kernel_log::{Cursor, Entry, Hooks, Sink};
 use log::LevelFilter;
+use sync::Once;
 
 struct Serial;
 
@@ -25,14 +30,45 @@ impl Write for Lines {
     }
 }
 
+/// Where messages go instead of the serial port, if anywhere.
+static VIRTIO: Once<Arc<Console<Machine>>> = Once::new();
+
 impl Sink for Serial {
     fn show(&self, entry: &Entry) {
-        let (seconds, micro) = (
-            entry.time_ns / 1_000_000_000,
-            entry.time_ns % 1_000_000_000 / 1000,
-        );
+        if VIRTIO.get().is_some() {
+            return;
+        }
+        let (seconds, micro) = (entry.time_ns / 1_000_000_000, entry.time_ns % 1_000_000_000 / 1000);
         let _ = writeln!(Lines, "[{seconds:5}.{micro:06}] {}", entry.text.as_str());
     }
+}
+
+struct Virtio;
+
+impl Sink for Virtio {
+    fn show(&self, entry: &Entry) {
+        let Some(line) = VIRTIO.get().filter(|_| entry.level <= shown()) else { return };
+        let (seconds, micro) = (entry.time_ns / 1_000_000_000, entry.time_ns % 1_000_000_000 / 1000);
+        let text = format!("[{seconds:5}.{micro:06}] {}\r\n", entry.text.as_str());
+        // What finds no room is lost here, and still in the log.
+        let _ = line.write(text.as_bytes());
+    }
+}
+
+/// Shows all messages so far on `line`, and from now on there only.
+pub fn show_on(line: Arc<Console<Machine>>) {
+    if VIRTIO.set(line).is_err() {
+        return;
+    }
+    kernel_log::flush_to(&Virtio);
+    if kernel_log::register_sink(&Virtio, shown()).is_err() {
+        hal::console::write_now(b"the log has no room for the virtio console\r\n");
+    }
+}
+
+/// `quiet` on the command line keeps the console to warnings.
+fn shown() -> LevelFilter {
+    if crate::command_line::has("quiet") { LevelFilter::Warn } else { LevelFilter::Info }
 }
 
 /// Has `hook` called after each message; it must neither block nor log.
@@ -40,19 +76,14 @@ pub fn set_arrival_hook(hook: fn()) {
     kernel_log::set_arrival_hook(hook);
 }
 
-/// Connects the log; `quiet` on the command line keeps the console to warnings.
+/// Connects the log to the serial port.
 pub fn init() {
     let hooks = Hooks {
         now_ns: hal::time::now_ns,
         world: || 0,
     };
     kernel_log::init(hooks, LevelFilter::Debug);
-    let shown = if crate::command_line::has("quiet") {
-        LevelFilter::Warn
-    } else {
-        LevelFilter::Info
-    };
-    if kernel_log::register_sink(&Serial, shown).is_err() {
+    if kernel_log::register_sink(&Serial, shown()).is_err() {
         hal::console::write_now(b"the log has no room for the serial console\r\n");
     }
 }

@@ -42,6 +42,7 @@ pub struct Machine {
     arguments: Vec<OsString>,
     log: Option<PathBuf>,
     echo: bool,
+    is_virtio: bool,
 }
 
 impl Machine {
@@ -58,6 +59,7 @@ impl Machine {
             arguments: Vec::new(),
             log: None,
             echo: false,
+            is_virtio: false,
         }
     }
 
@@ -121,6 +123,12 @@ impl Machine {
     /// Keeps what comes over the serial line in a file, too.
     pub fn log(mut self, file: &Path) -> Machine {
         self.log = Some(file.to_owned());
+        self
+    }
+
+    /// Makes the serial line a virtio console; there is no other then.
+    pub fn virtio_console(mut self) -> Machine {
+        self.is_virtio = true;
         self
     }
 
@@ -219,9 +227,14 @@ impl Machine {
         command.args(["-nodefaults", "-display", "none", "-no-reboot"]);
         command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
         command.args(["-device", "virtio-rng-pci,disable-legacy=on"]);
-        command
-            .args(["-serial", "chardev:serial0"])
-            .args(&self.arguments);
+        if self.is_virtio {
+            command.args(["-serial", "none"]);
+            command.args(["-device", "virtio-serial-pci,disable-legacy=on"]);
+            command.args(["-device", "virtconsole,chardev=serial0"]);
+        } else {
+            command.args(["-serial", "chardev:serial0"]);
+        }
+        command.args(&self.arguments);
         command
     }
 }

@@ -6,11 +6,13 @@
 //! [`Transport::set_queue`] for each queue, [`Transport::start`]. The smallest
 //! driver is [`Entropy`].
 
+mod console;
 mod entropy;
 mod error;
 mod layout;
 mod transport;
 
+pub use console::{BUFFER_BYTES, Console, ConsoleHandler};
 pub use entropy::{Entropy, REQUEST_BYTES};
 pub use error::TransportError;
 pub use transport::{DeviceConfig, Notifier, Transport};

@@ -96,6 +96,9 @@ fn machine(
         .memory_mib(test.memory_mib)
         .log(&folder.join(format!("{}.log", test.name)))
         .arguments(&test.arguments);
+    if test.on_virtio {
+        machine = machine.virtio_console();
+    }
     if let Some(size) = test.disk_mib {
         fs::create_dir_all(&folder).with_context(|| format!("Cannot make {}", folder.display()))?;
         let image = folder.join(format!("{}.img", test.name));

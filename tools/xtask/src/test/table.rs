@@ -27,6 +27,8 @@ pub struct MachineTest {
     pub arguments: Vec<&'static str>,
     /// Size of an empty virtio disk, in MiB, if it has one.
     pub disk_mib: Option<u32>,
+    /// Whether the talk is over a virtio console, and there is no serial port.
+    pub on_virtio: bool,
     /// What is typed and what must be printed, in order.
     pub talk: Vec<Line>,
     /// How the machine must end.
@@ -65,6 +67,7 @@ impl MachineTest {
             append: "verdict".into(),
             arguments: Vec::new(),
             disk_mib: None,
+            on_virtio: false,
             talk: Vec::new(),
             verdict: Verdict::Success,
             limit: Duration::from_secs(120),
@@ -106,6 +109,20 @@ impl MachineTest {
 
     fn verdict(self, verdict: Verdict) -> MachineTest {
         MachineTest { verdict, ..self }
+    }
+
+    fn on_virtio(self) -> MachineTest {
+        MachineTest {
+            on_virtio: true,
+            ..self
+        }
+    }
+
+    fn arguments(self, arguments: &[&'static str]) -> MachineTest {
+        MachineTest {
+            arguments: arguments.to_vec(),
+            ..self
+        }
     }
 
     fn limit_s(self, seconds: u64) -> MachineTest {
@@ -166,6 +183,9 @@ const OPERATOR: [Line; 18] = [
     Line::Send("poweroff\n"),
 ];
 
+/// A token with a time goes from CPU to CPU.
+const CLOCK_ORDER: &str = "verdict init=/tests/clock_order";
+
 // LONG: one row a test
 fn fixed() -> Vec<MachineTest> {
     use Line::{Expect, Send};
@@ -196,6 +216,47 @@ fn fixed() -> Vec<MachineTest> {
         MachineTest::new("syscall_fuzz")
             .append("verdict init=/tests/syscall_fuzz -- 100000 1")
             .limit_s(900),
+        // The same over a virtio console, which shows the log as well; more output than it has buffers for.
+        MachineTest::new("virtio_console")
+            .append("verdict console=hvc0 init=/bin/sh")
+            .on_virtio()
+            .talk(&[
+                Expect("Alster VMkernel"),
+                Expect("# "),
+                Send("stty -F /dev/hvc0 > /tmp/s && echo stty-$((6 * 7))\n"),
+                Expect("stty-42"),
+                Expect("# "),
+                Send("i=0; while [ $i -lt 1500 ]; do echo line-$i-of-many; i=$((i + 1)); done\n"),
+                Expect("line-1499-of-many"),
+                Expect("# "),
+                Send("exit\n"),
+            ]),
+        // Time across four CPUs: by the best clock, by each of the others, and with no HPET to measure by.
+        MachineTest::new("clock_order")
+            .cpus(4)
+            .append(CLOCK_ORDER)
+            .talk(&[
+                Expect("clock tsc"),
+                Expect("measured by the HPET"),
+                Expect("4 CPUs, "),
+            ]),
+        MachineTest::new("clock_order_by_hpet")
+            .cpus(4)
+            .append(&format!("{CLOCK_ORDER} clock=hpet"))
+            .talk(&[Expect("clock hpet"), Expect("4 CPUs, ")]),
+        MachineTest::new("clock_order_by_acpi_timer")
+            .cpus(4)
+            .append(&format!("{CLOCK_ORDER} clock=acpi_pm"))
+            .talk(&[Expect("clock acpi_pm"), Expect("4 CPUs, ")]),
+        MachineTest::new("clock_order_without_hpet")
+            .cpus(4)
+            .append(&format!("{CLOCK_ORDER} clock=hpet"))
+            .arguments(&["-machine", "hpet=off"])
+            .talk(&[
+                Expect("clock tsc"),
+                Expect("measured by the ACPI timer"),
+                Expect("4 CPUs, "),
+            ]),
         // The whole way: process 1, a monitor, Debian's kernel in a VM, its shell, power-off.
         MachineTest::new("demo_vm")
             .append("verdict -- --headless")

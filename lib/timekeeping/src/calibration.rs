@@ -87,6 +87,36 @@ pub struct Sample {
     pub after: u64,
 }
 
+/// Between what a rate lies, in Hz.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateBounds {
+    /// The lowest that fits.
+    pub low: u64,
+    /// The highest that fits.
+    pub high: u64,
+}
+
+impl RateBounds {
+    /// What fits both; `None` if nothing does.
+    #[must_use]
+    pub fn and(self, other: Self) -> Option<Self> {
+        let (low, high) = (self.low.max(other.low), self.high.min(other.high));
+        (low <= high).then_some(Self { low, high })
+    }
+
+    /// Whether they are apart by one part in `parts` at most.
+    #[must_use]
+    pub const fn are_within(self, parts: u64) -> bool {
+        self.high - self.low <= self.low / parts
+    }
+
+    /// The roundest rate between them.
+    #[must_use]
+    pub fn hz(self) -> u64 {
+        roundest(self.low, self.high)
+    }
+}
+
 /// Why no rate came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CalibrationError {
@@ -150,6 +180,19 @@ impl Calibration {
     /// # Errors
     /// [`CalibrationError`] if no believable rate comes out.
     pub fn finish(&self, last: Sample) -> Result<u64, CalibrationError> {
+        let bounds = self.bounds(last)?;
+        if !bounds.are_within(1000) {
+            let RateBounds { low, high } = bounds;
+            return Err(CalibrationError::Uncertain { low, high });
+        }
+        Ok(bounds.hz())
+    }
+
+    /// Between what the counter's rate lies, by the sample `last`.
+    ///
+    /// # Errors
+    /// [`CalibrationError`] if one of the counters stands still.
+    pub fn bounds(&self, last: Sample) -> Result<RateBounds, CalibrationError> {
         let reference = self.width.elapsed(self.first.reference, last.reference);
         if reference == 0 {
             return Err(CalibrationError::ReferenceStopped);
@@ -162,10 +205,7 @@ impl Calibration {
         // A read reference value was true for one count: one more or less.
         let low = self.hz(shortest, u128::from(reference) + 1);
         let high = self.hz(longest, (u128::from(reference) - 1).max(1));
-        if high - low > low / 1000 {
-            return Err(CalibrationError::Uncertain { low, high });
-        }
-        Ok(roundest(low, high))
+        Ok(RateBounds { low, high })
     }
 
     fn hz(&self, counter: u64, reference: u128) -> u64 {
@@ -234,6 +274,28 @@ mod tests {
             matches!(long, Err(CalibrationError::Uncertain { .. })),
             "{long:?}"
         );
+    }
+
+    #[test]
+    fn samples_narrow_the_bounds_until_they_contradict() {
+        let (wide, near) = (
+            RateBounds {
+                low: 900,
+                high: 1_100,
+            },
+            RateBounds {
+                low: 999,
+                high: 1_200,
+            },
+        );
+        let both = wide.and(near).unwrap();
+        assert_eq!((both.low, both.high, both.hz()), (999, 1_100, 1_000));
+        assert!(both.are_within(9) && !both.are_within(10));
+        let other = RateBounds {
+            low: 1_101,
+            high: 1_102,
+        };
+        assert_eq!(wide.and(other), None);
     }
 
     #[test]

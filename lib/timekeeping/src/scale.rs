@@ -47,6 +47,11 @@ impl Scale {
         })
     }
 
+    /// Factor, and how far its product is shifted.
+    pub(crate) const fn parts(&self) -> (u64, u32) {
+        (self.factor, self.shift)
+    }
+
     /// Converts a count, rounding down; beyond 64 bits it saturates.
     #[must_use]
     #[inline]
